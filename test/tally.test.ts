@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest'
+import { line, tally } from '../scripts/tally.js'
+
+const file = (status: string, ...tests: string[]) => ({
+  status,
+  assertionResults: tests.map((s) => ({ status: s })),
+})
+
+describe('tally', () => {
+  it('adds up the files', () => {
+    const sum = tally({
+      testResults: [file('passed', 'passed', 'passed'), file('failed', 'passed', 'failed')],
+    })
+    expect(line(sum)).toBe('3 passed, 1 failed')
+  })
+
+  it('counts the tests that a failed beforeAll kept from running as failed', () => {
+    expect(tally({ testResults: [file('failed', 'skipped', 'skipped')] })).toEqual({
+      passed: 0,
+      failed: 2,
+      skipped: 0,
+    })
+  })
+
+  it('counts a file that failed before it had tests as one failure', () => {
+    expect(tally({ testResults: [file('failed')] }).failed).toBe(1)
+  })
+
+  it('tells of skipped tests', () => {
+    expect(line(tally({ testResults: [file('passed', 'passed', 'skipped')] }))).toBe(
+      '1 passed, 0 failed, 1 skipped',
+    )
+  })
+})
