@@ -1,0 +1,192 @@
+/**
+ * The narrow waist between the engine (`union/`) and the transports (`fuse/`, `native/`).
+ *
+ * One method per kind of change or question, each synchronous: arguments in, `Result` out, larger answers in
+ * out-parameters that the caller owns and reuses. Nothing here allocates or throws on the hot path.
+ */
+
+/** `>= 0`: success (a byte count, an offset, or 0). `< 0`: a negated errno, as `fuse_out_header.error` carries it. */
+export type Result = number
+
+/** A file name or path as bytes, one char a byte (latin1): Linux names are not text. */
+export type Name = string
+
+/** Identifies a file to the transport while its lookup count is above 0. The root is `ROOT`. At most 2^53. */
+export type NodeId = number
+export const ROOT: NodeId = 1
+
+/** An open file. `NO_FH` where an operation has none. */
+export type Fh = number
+export const NO_FH: Fh = -1
+
+/** Who asks: ids as the mount shows them, as `fuse_in_header` carries them. */
+export interface Caller {
+  uid: number
+  gid: number
+  pid: number
+  /** umask(2) of the caller; meaningful for create, mknod and mkdir only. */
+  umask: number
+}
+
+/** statx(2) of one file. Times are seconds and nanoseconds since the epoch, sizes bytes, `blocks` units of 512 bytes. */
+export class Attr {
+  /** Device of the file on disk, as `makedev` packs it. Not shown to callers. */
+  dev = 0
+  ino = 0
+  mode = 0
+  nlink = 0
+  uid = 0
+  gid = 0
+  /** Device number of a device node, in the kernel's 32-bit `new_encode_dev` packing. */
+  rdev = 0
+  size = 0
+  blocks = 0
+  blksize = 4096
+  atime = 0
+  atimeNs = 0
+  mtime = 0
+  mtimeNs = 0
+  ctime = 0
+  ctimeNs = 0
+  /** Birth time; 0 where the layer's filesystem keeps none. */
+  btime = 0
+  btimeNs = 0
+}
+
+/** What lookup and the creating calls answer. Each success adds one to the node's lookup count. */
+export class Entry {
+  node: NodeId = 0
+  /** Distinguishes reuses of one node id. */
+  generation = 0
+  readonly attr = new Attr()
+}
+
+/** What open, create and tmpfile answer. */
+export class Opened {
+  fh: Fh = NO_FH
+  /** A descriptor whose file the kernel may read and write without us (FUSE passthrough), or -1. It lives as long as `fh`. */
+  backing = -1
+  /** Pages the kernel has cached of this file are still right. */
+  keepCache = true
+}
+
+/** setattr: `valid` says which fields count (FATTR_* of abi/fuse). */
+export class SetAttr {
+  mode: number | undefined
+  uid: number | undefined
+  gid: number | undefined
+  size: number | undefined
+  /** Seconds; `atimeNs` may be UTIME_NOW. */
+  atime: number | undefined
+  atimeNs = 0
+  mtime: number | undefined
+  mtimeNs = 0
+  /** The kernel asks that set-user-id, set-group-id and capabilities be dropped (FUSE_HANDLE_KILLPRIV_V2). */
+  killPriv = false
+}
+
+/** statfs(2). */
+export class StatFs {
+  bsize = 0
+  frsize = 0
+  blocks = 0
+  bfree = 0
+  bavail = 0
+  files = 0
+  ffree = 0
+  namelen = 255
+}
+
+/** Receives directory entries, packing them straight into a reply. */
+export interface DirSink {
+  /** Whether an entry of this name (with attributes when `plus`) still fits. Ask before `add`. */
+  room(name: Name): boolean
+  /**
+   * @param next cookie at which a later readdir goes on after this entry
+   * @param entry attributes and node of the entry when the listing is `plus`; node 0 where there is none (`.`, `..`)
+   */
+  add(name: Name, ino: number, dtype: number, next: number, entry: Entry | undefined): void
+}
+
+/**
+ * A filesystem, one method per opcode. Permission bits are checked by the kernel (`default_permissions`), so no
+ * method checks them; the ids of `Caller` own what is created.
+ *
+ * Errnos common to all: ESTALE for an unknown node, EBADF for an unknown handle, EROFS on a mount without an upper,
+ * and whatever the layer's filesystem answers.
+ */
+export interface Filesystem {
+  /** -ENOENT where there is no such name. */
+  lookup(c: Caller, parent: NodeId, name: Name, out: Entry): Result
+  /** The kernel drops `count` of the lookups it was given. */
+  forget(node: NodeId, count: number): void
+  getattr(node: NodeId, fh: Fh, out: Attr): Result
+  setattr(c: Caller, node: NodeId, fh: Fh, set: SetAttr, out: Attr): Result
+  /** @returns the length of the target, written to `dst` */
+  readlink(node: NodeId, dst: Buffer): Result
+
+  mknod(c: Caller, parent: NodeId, name: Name, mode: number, rdev: number, out: Entry): Result
+  mkdir(c: Caller, parent: NodeId, name: Name, mode: number, out: Entry): Result
+  symlink(c: Caller, parent: NodeId, name: Name, target: Name, out: Entry): Result
+  link(c: Caller, node: NodeId, parent: NodeId, name: Name, out: Entry): Result
+  unlink(c: Caller, parent: NodeId, name: Name): Result
+  rmdir(c: Caller, parent: NodeId, name: Name): Result
+  /** @param flags RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT: renameat2(2) */
+  rename(c: Caller, parent: NodeId, name: Name, newParent: NodeId, newName: Name, flags: number): Result
+
+  /**
+   * @param flags O_* of open(2), without O_CREAT and O_EXCL; O_TRUNC truncates
+   * @param killPriv with O_TRUNC: drop set-id bits and capabilities
+   */
+  open(c: Caller, node: NodeId, flags: number, killPriv: boolean, out: Opened): Result
+  /** Atomic create and open. EEXIST where the name exists. */
+  create(
+    c: Caller,
+    parent: NodeId,
+    name: Name,
+    mode: number,
+    flags: number,
+    entry: Entry,
+    out: Opened,
+  ): Result
+  /** O_TMPFILE: a file without a name, which link() may name later. */
+  tmpfile(c: Caller, parent: NodeId, mode: number, flags: number, entry: Entry, out: Opened): Result
+  /** Reads up to `dst.length` bytes. */
+  read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
+  write(node: NodeId, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result
+  flush(node: NodeId, fh: Fh): Result
+  release(node: NodeId, fh: Fh): void
+  fsync(node: NodeId, fh: Fh, dataOnly: boolean): Result
+  fsyncdir(node: NodeId, dataOnly: boolean): Result
+  fallocate(node: NodeId, fh: Fh, mode: number, pos: number, len: number): Result
+  /** SEEK_DATA and SEEK_HOLE. @returns the offset */
+  lseek(node: NodeId, fh: Fh, pos: number, whence: number): Result
+  copyFileRange(
+    node: NodeId,
+    fh: Fh,
+    pos: number,
+    outNode: NodeId,
+    outFh: Fh,
+    outPos: number,
+    len: number,
+  ): Result
+
+  /**
+   * Lists from `cookie` (0: the start) until the sink is full. Cookies stay good while names come and go.
+   * @param plus look each name up too, as lookup does
+   */
+  readdir(c: Caller, node: NodeId, cookie: number, plus: boolean, sink: DirSink): Result
+
+  /** @param flags XATTR_CREATE, XATTR_REPLACE. @param killPriv an ACL change also drops set-group-id */
+  setxattr(c: Caller, node: NodeId, name: Name, value: Buffer, flags: number, killPriv: boolean): Result
+  /** @returns the value's size, written to `dst`; with an empty `dst` the size alone. -ERANGE where it does not fit */
+  getxattr(c: Caller, node: NodeId, name: Name, dst: Buffer): Result
+  /** @returns the size of the list of NUL-ended names; as getxattr */
+  listxattr(c: Caller, node: NodeId, dst: Buffer): Result
+  removexattr(c: Caller, node: NodeId, name: Name): Result
+
+  statfs(node: NodeId, out: StatFs): Result
+  syncfs(): Result
+  /** The mount is gone: finish what is pending and close everything. */
+  destroy(): void
+}
