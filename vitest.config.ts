@@ -14,10 +14,8 @@ export default defineConfig({
     teardownTimeout: 30_000,
     // A loaded CI machine may starve one test; what passed only so is named at the end.
     retry: process.env.CI ? 1 : 0,
-    reporters: [
-      'default',
-      './test/support/retried.ts',
-      ...(results ? [['json', { outputFile: results }] as [string, object]] : []),
-    ],
+    reporters: results
+      ? ['default', './test/support/retried.ts', ['json', { outputFile: results }]]
+      : ['default', './test/support/retried.ts'],
   },
 })
