@@ -1,0 +1,10 @@
+import { attr } from './attr.js'
+import { files } from './files.js'
+import { io } from './io.js'
+import { listing } from './listing.js'
+import { rename } from './rename.js'
+import { tree } from './tree.js'
+import { xattr } from './xattr.js'
+
+/** Every case of the suite. */
+export const CASES = [...files, ...tree, ...rename, ...attr, ...xattr, ...listing, ...io]

@@ -1,0 +1,4 @@
+import { LAYOUTS } from './subjects.js'
+import { conformance } from './suite.js'
+
+for (const layout of LAYOUTS) conformance({ as: 'root', layout })

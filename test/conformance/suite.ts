@@ -1,0 +1,113 @@
+/** Turns the cases into vitest's tests, for one subject. */
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { command, environment, type Identity, scratch } from '../support/identity.js'
+import { release } from '../support/mounts.js'
+import { type Stage, stage } from '../support/stage.js'
+import { CASES } from './cases/index.js'
+import type { Job } from './host.js'
+import type { NamedCase } from './kit.js'
+import type { Subject } from './subjects.js'
+
+/** A case that says nothing for so long hangs. */
+const SILENCE_MS = 30_000
+
+type Outcomes = Map<string, string | undefined>
+
+/** @returns what each case threw, undefined where it passed; a case is missing where the run ended before it */
+async function run(subject: Subject, staged: Stage, names: string[]): Promise<Outcomes> {
+  const dir = scratch('conformance', subject.as)
+  const job: Job = {
+    scratch: dir,
+    layout: subject.layout,
+    options: subject.options ?? {},
+    names,
+    runner: path.join(staged.dir, 'tests/runner.js'),
+    library: path.join(staged.dir, 'dist/index.js'),
+  }
+  const host = path.join(staged.dir, 'tests/host.js')
+  const [file = '', ...args] = command(subject.as, [staged.node, host, JSON.stringify(job)])
+  const child = spawn(file, args, {
+    cwd: dir,
+    env: environment(subject.as),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  const outcomes: Outcomes = new Map()
+  let stderr = ''
+  let running: string | undefined
+  let hung: string | undefined
+  const kill = (): void => {
+    hung = running ?? 'the mount'
+    try {
+      process.kill(-(child.pid ?? 0), 'SIGKILL')
+    } catch {
+      // It ended by itself meanwhile.
+    }
+  }
+  let watchdog = setTimeout(kill, SILENCE_MS)
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    clearTimeout(watchdog)
+    watchdog = setTimeout(kill, SILENCE_MS)
+    const { start, name, error } = JSON.parse(line) as { start?: string; name?: string; error?: string }
+    running = start
+    if (name !== undefined) outcomes.set(name, error)
+  })
+  const status = await new Promise<number | string | null>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code, signal) => resolve(code ?? signal))
+  })
+  clearTimeout(watchdog)
+  release(dir)
+  fs.rmSync(dir, { recursive: true, force: true })
+  const end = hung === undefined ? `ended with ${status}` : `hung in "${hung}" and was killed`
+  for (const name of names) {
+    if (!outcomes.has(name)) outcomes.set(name, `did not run: the host ${end}\n${stderr}`)
+  }
+  if (stderr !== '') console.error(`${subject.as}, ${subject.layout}:\n${stderr}`)
+  return outcomes
+}
+
+const applies = (it: NamedCase, as: Identity): boolean =>
+  it.needs === undefined || as === 'root' || (it.needs === 'mortal' && as === 'plain')
+
+/** Declares one test a case that `subject` can run. */
+export function conformance(subject: Subject): void {
+  const except = subject.except ?? {}
+  const cases = CASES.filter((it) => applies(it, subject.as))
+  const names = cases.map((it) => it.name)
+
+  describe(`${subject.as}, ${subject.layout}`, () => {
+    let staged: Stage
+    let outcomes: Outcomes
+
+    beforeAll(async () => {
+      staged = stage()
+      await staged.program(path.join(import.meta.dirname, 'host.ts'))
+      await staged.program(path.join(import.meta.dirname, 'runner.ts'))
+      outcomes = await run(subject, staged, names)
+    })
+    afterAll(() => staged?.remove())
+
+    for (const name of names) {
+      const reason = except[name]
+      it(reason === undefined ? name : `${name} (cannot: ${reason})`, async ({ task }) => {
+        if ((task.result?.retryCount ?? 0) > 0)
+          outcomes = new Map([...outcomes, ...(await run(subject, staged, [name]))])
+        const error = outcomes.get(name)
+        if (reason === undefined) expect(error, error).toBeUndefined()
+        else expect(error, 'passes after all: take it off the list of exceptions').toBeDefined()
+      })
+    }
+
+    it('has no exception for a case that is none', () => {
+      expect(Object.keys(except).filter((name) => !names.includes(name))).toEqual([])
+    })
+  })
+}

@@ -1,0 +1,53 @@
+/** Running programs as root, as the plain user of the tests, or as root of a user namespace of theirs. */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+
+/** The unprivileged user that scripts/setup makes. */
+export const PLAIN_USER = 'layerfs-test'
+
+export type Identity = 'root' | 'plain' | 'userns'
+
+/** The passwd(5) entry of the plain user; throws where scripts/setup has not run. */
+export function plainUser(): { uid: number; gid: number; home: string } {
+  const line = fs
+    .readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${PLAIN_USER}:`))
+  if (line === undefined) throw new Error(`there is no user ${PLAIN_USER}: run scripts/setup`)
+  const [, , uid, gid, , home] = line.split(':')
+  return { uid: Number(uid), gid: Number(gid), home: home ?? '/' }
+}
+
+/**
+ * The argument vector that runs `argv` with an identity. Only root can become the others.
+ *
+ * In `userns` the program is root of a new user and mount namespace in which only the plain user's own ids exist.
+ */
+export function command(as: Identity, argv: readonly string[]): string[] {
+  if (process.getuid?.() !== 0) throw new Error('the tests act as several users: run them as root')
+  if (as === 'root') return [...argv]
+  const { uid, gid } = plainUser()
+  const plain = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--init-groups']
+  if (as === 'plain') return [...plain, ...argv]
+  return [...plain, 'unshare', '--user', '--map-root-user', '--mount', '--kill-child', ...argv]
+}
+
+/** The environment for a program of that identity: nothing of the caller's but PATH. */
+export const environment = (as: Identity): NodeJS.ProcessEnv => ({
+  PATH: process.env.PATH,
+  LANG: 'C.UTF-8',
+  TMPDIR: os.tmpdir(),
+  HOME: as === 'root' ? (process.env.HOME ?? '/root') : plainUser().home,
+})
+
+/** A new directory under the temporary one that `as` owns and everybody may enter. The caller removes it. */
+export function scratch(name: string, as: Identity = 'root'): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `layerfs-${name}-`))
+  if (as !== 'root') {
+    const { uid, gid } = plainUser()
+    fs.chownSync(dir, uid, gid)
+  }
+  fs.chmodSync(dir, 0o755)
+  return dir
+}
