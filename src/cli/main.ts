@@ -1,0 +1,79 @@
+/**
+ * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` with flags that need no
+ * explanation goes ahead without yargs, which takes longer to load than the mount to make.
+ */
+import { readFileSync } from 'node:fs'
+import { exitCodeOf, LayerfsError } from '../errors.js'
+import type { Command } from './command.js'
+import { readMountFlags } from './flags.js'
+
+interface Row {
+  /** Name, positionals: in yargs's notation. */
+  usage: string
+  describe: string
+  load(): Promise<Command>
+}
+
+export const COMMANDS: Readonly<Record<string, Row>> = {
+  mount: {
+    usage: 'mount <mountpoint>',
+    describe: 'mount stacked layers as one tree',
+    load: async () => (await import('./mount.js')).command,
+  },
+  umount: {
+    usage: 'umount [mountpoint]',
+    describe: 'unmount, and wait until all is written',
+    load: async () => (await import('./umount.js')).command,
+  },
+  list: {
+    usage: 'list',
+    describe: 'list the mounts of layerfs',
+    load: async () => (await import('./list.js')).command,
+  },
+  which: {
+    usage: 'which <path>',
+    describe: 'tell which layer provides a file',
+    load: async () => (await import('./which.js')).command,
+  },
+  stats: {
+    usage: 'stats <mountpoint>',
+    describe: 'tell what a mount has done and what it holds',
+    load: async () => (await import('./stats.js')).command,
+  },
+  doctor: {
+    usage: 'doctor',
+    describe: 'tell what this machine offers, and what to do about the rest',
+    load: async () => (await import('./doctor.js')).command,
+  },
+}
+
+/** The version in package.json. */
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+/** Runs the command line and sets the exit code. */
+export async function main(words: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await dispatch(words)
+  } catch (error) {
+    process.stderr.write(`layerfs: ${lineOf(error)}\n`)
+    process.exitCode = exitCodeOf(error)
+  }
+}
+
+/** One line for what went wrong; the stack too where it is a defect of ours. */
+function lineOf(error: unknown): string {
+  if (error instanceof LayerfsError) return error.message.replaceAll('\n', ' ')
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+async function dispatch(words: readonly string[]): Promise<number> {
+  if (words[0] === 'mount') {
+    const asked = readMountFlags(words.slice(1))
+    if (asked !== undefined) return (await import('./start.js')).start(asked)
+  }
+  const { parse } = await import('./parse.js')
+  return parse(words)
+}

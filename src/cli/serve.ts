@@ -1,0 +1,35 @@
+/** A mount and its end, as the daemon and `--foreground` run it. */
+import type { MountOptions } from '../options.js'
+
+interface Mount {
+  unmount(options?: { lazy?: boolean }): Promise<void>
+  readonly closed: Promise<void>
+}
+
+/** SIGHUP comes to `--foreground` when its terminal goes away. */
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+/**
+ * Mounts, and unmounts at SIGTERM or SIGINT: all that is pending is written first. A second signal detaches a mount
+ * that is still in use, which goes away with its last user.
+ * @returns once the mount is ready; `ended` settles when it is gone
+ * @throws LayerfsError
+ */
+export async function serve(options: MountOptions): Promise<{ mounted: Mount; ended: Promise<void> }> {
+  const from = '../mount.js'
+  const { mount } = (await import(from)) as { mount(o: MountOptions): Promise<Mount> }
+  process.title = `layerfs ${options.mountpoint}`
+  const mounted = await mount(options)
+  let signals = 0
+  const onSignal = () => {
+    signals++
+    mounted.unmount({ lazy: signals > 1 }).catch((error: unknown) => {
+      process.stderr.write(`layerfs: ${error instanceof Error ? error.message : String(error)}\n`)
+    })
+  }
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  const ended = mounted.closed.finally(() => {
+    for (const signal of SIGNALS) process.off(signal, onSignal)
+  })
+  return { mounted, ended }
+}

@@ -1,0 +1,120 @@
+/** `layerfs umount`: ends a mount and waits for its daemon; frees mounts whose daemon is gone. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Argv } from 'yargs'
+import { EBUSY, EINVAL, ENOTCONN, EPERM, MNT_DETACH, UMOUNT_NOFOLLOW } from '../abi/linux.js'
+import { errnoText, LayerfsError } from '../errors.js'
+import { bytesOf } from '../sys/libc.js'
+import { type MountInfo, umount } from '../sys/mount.js'
+import { STATUS, tryAsk } from './ask.js'
+import { type Command, flagOf, optionalOf, print } from './command.js'
+import { layerfsAt, layerfsMounts } from './mounted.js'
+
+/** How long a daemon may write what is pending, in milliseconds, before we stop waiting for it. */
+const PATIENCE = 60_000
+
+const isDead = (m: MountInfo): boolean => tryAsk(bytesOf(`${m.mountpoint}/`), STATUS) === -ENOTCONN
+
+async function end(m: MountInfo, lazy: boolean): Promise<void> {
+  const daemon = lazy ? undefined : daemonOf(m)
+  detach(m, lazy)
+  if (daemon !== undefined) await gone(daemon)
+}
+
+/** @throws LayerfsError MOUNTPOINT_BUSY, NOT_A_MOUNT, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED, IO */
+function detach(m: MountInfo, lazy: boolean): void {
+  const path = m.mountpoint
+  const r = umount(m.mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0))
+  if (r >= 0) return
+  if (r === -EBUSY) throw busy(path)
+  if (r === -EINVAL) throw new LayerfsError('NOT_A_MOUNT', `${path} is not mounted any more`, { path })
+  if (r !== -EPERM)
+    throw new LayerfsError('IO', `cannot unmount ${path}: ${errnoText(r)}`, { errno: -r, path })
+  const run = spawnSync('fusermount3', ['-u', ...(lazy ? ['-z'] : []), '--', path], { encoding: 'utf8' })
+  if (run.error !== undefined)
+    throw new LayerfsError(
+      'FUSERMOUNT_MISSING',
+      `cannot unmount ${path} without privilege: fusermount3 could not be run (${run.error.message}); install fuse3`,
+      { path },
+    )
+  if (run.status === 0) return
+  if (/busy/i.test(run.stderr)) throw busy(path)
+  const why = run.stderr.trim().replaceAll('\n', ' ')
+  throw new LayerfsError('FUSERMOUNT_FAILED', `cannot unmount ${path}: ${why}`, { path })
+}
+
+const busy = (path: string): LayerfsError =>
+  new LayerfsError(
+    'MOUNTPOINT_BUSY',
+    `${path} is in use: end the programs that use it (fuser -vm ${path}), or detach it with --lazy`,
+    { path, errno: EBUSY },
+  )
+
+/** The process of a mount, where it is one that ends with the mount: a program's own mount lives in that program. */
+function daemonOf(m: MountInfo): number | undefined {
+  const answer = tryAsk(bytesOf(`${m.mountpoint}/`), STATUS)
+  if (typeof answer !== 'string') return undefined
+  const { pid } = JSON.parse(answer) as { pid?: number }
+  return pid !== undefined && isOurs(pid) ? pid : undefined
+}
+
+/** `serve` gives its process this title. */
+function isOurs(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('layerfs ')
+  } catch {
+    return false
+  }
+}
+
+async function gone(pid: number): Promise<void> {
+  const start = Date.now()
+  for (let pause = 1; isOurs(pid); pause = Math.min(pause * 2, 50)) {
+    if (Date.now() - start > PATIENCE)
+      throw new LayerfsError('IO', `it is unmounted, but its daemon (pid ${pid}) has not ended yet`)
+    await sleep(pause)
+  }
+}
+
+/** Frees the dead mounts, the last made first: it may lie on another. @returns how many there were */
+function freeDead(): number {
+  const dead = layerfsMounts().filter(isDead).reverse()
+  for (const m of dead) {
+    detach(m, true)
+    print(`freed ${m.mountpoint}`)
+  }
+  return dead.length
+}
+
+export const command: Command = {
+  build: (yargs: Argv) =>
+    yargs
+      .usage(
+        '$0 umount MOUNTPOINT\n$0 umount --stale\n\nReturns when all is written and the daemon has ended.',
+      )
+      .positional('mountpoint', { type: 'string', describe: 'where it is mounted' })
+      .option('lazy', {
+        type: 'boolean',
+        describe: 'detach it now, even while in use; it ends with its last user',
+      })
+      .option('stale', {
+        type: 'boolean',
+        describe: 'free mounts whose daemon is gone (ENOTCONN): this one, or all',
+      }),
+  async run(words) {
+    const path = optionalOf(words, 'mountpoint')
+    const stale = flagOf(words, 'stale')
+    if (path === undefined) {
+      if (!stale)
+        throw new LayerfsError('USAGE', 'no mountpoint given: layerfs umount MOUNTPOINT, or --stale')
+      if (freeDead() === 0) print('no dead mounts')
+      return 0
+    }
+    const m = layerfsAt(path)
+    if (stale && !isDead(m))
+      throw new LayerfsError('MOUNTPOINT_BUSY', `${path} is alive: unmount it without --stale`, { path })
+    await end(m, stale || flagOf(words, 'lazy'))
+    return 0
+  },
+}
