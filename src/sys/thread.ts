@@ -1,0 +1,73 @@
+/** This thread: its id, the processor it runs on, and how another thread wakes it from a blocking call. */
+
+import { readFileSync } from 'node:fs'
+import koffi from 'koffi'
+import type { Result } from '../vfs.js'
+import { bind, result } from './libc.js'
+
+const c = {
+  gettid: bind('int gettid()'),
+  getpid: bind('int getpid()'),
+  tgkill: bind('int tgkill(int, int, int)'),
+  setaffinity: bind('int sched_setaffinity(int, size_t, const void *)'),
+  sigaction: bind('int sigaction(int, const void *, void *)'),
+  geteuid: bind('uint32_t geteuid()'),
+  getegid: bind('uint32_t getegid()'),
+}
+
+export const gettid = (): number => c.gettid()
+export const geteuid = (): number => c.geteuid()
+export const getegid = (): number => c.getegid()
+
+const MASK_BYTES = 128
+const mask = Buffer.alloc(MASK_BYTES)
+
+/** Binds the calling thread to one processor: sched_setaffinity(2). */
+export function bindToProcessor(processor: number): Result {
+  mask.fill(0)
+  mask[processor >> 3] = 1 << (processor & 7)
+  return result(c.setaffinity(0, MASK_BYTES, mask))
+}
+
+/** The processor that a thread ran on last: field 39 of /proc/TID/stat. @returns -1 where the thread is gone */
+export function processorOf(tid: number): number {
+  let text: string
+  try {
+    text = readFileSync(`/proc/${tid}/stat`, 'latin1')
+  } catch {
+    return -1
+  }
+  // The command name, field 2, may hold blanks and parentheses; field 3 follows the last ')'.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return Number(fields[36] ?? -1)
+}
+
+/** Holds capability `bit` of capabilities(7) effectively. */
+export function hasCapability(bit: number): boolean {
+  const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))
+  return line?.[1] !== undefined && ((BigInt(`0x${line[1]}`) >> BigInt(bit)) & 1n) === 1n
+}
+
+export const CAP_SYS_ADMIN = 21
+
+/** A real-time signal that neither glibc (32, 33) nor Node uses. */
+const SIGWAKE = 44
+const SIGACTION_BYTES = 152
+let armed = false
+
+/**
+ * Lets `wakeThread` interrupt blocking calls of this process's threads: they answer EINTR. The handler is libc's
+ * abs(3), which does nothing to anybody; without SA_RESTART the interrupted call is not restarted.
+ */
+export function armWake(): Result {
+  if (armed) return 0
+  const action = Buffer.alloc(SIGACTION_BYTES)
+  const abs: unknown = koffi.load('libc.so.6').symbol('abs')
+  action.writeBigUInt64LE(koffi.address(abs), 0)
+  const r = result(c.sigaction(SIGWAKE, action, null))
+  armed = r >= 0
+  return r
+}
+
+/** Interrupts the blocking call of a thread of this process, if it is in one: tgkill(2). */
+export const wakeThread = (tid: number): Result => result(c.tgkill(c.getpid(), tid, SIGWAKE))

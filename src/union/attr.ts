@@ -1,0 +1,130 @@
+/** getattr and setattr. */
+
+import {
+  EINVAL,
+  EISDIR,
+  EROFS,
+  O_WRONLY,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_ISUID,
+  UTIME_OMIT,
+} from '../abi/linux.js'
+import { close, ftruncate } from '../sys/file.js'
+import { chmodAt, chmodPath, chownAt, statAt, utimensAt, utimensPath } from '../sys/stat.js'
+import { Attr, type Fh, type Result, type SetAttr } from '../vfs.js'
+import { copyUp } from './copyup.js'
+import type { Core } from './core.js'
+import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
+import type { Layer } from './layer.js'
+import { statNode } from './lookup.js'
+import { Dir, type Node } from './node.js'
+
+/** Where the calls that change a node's metadata find it: by name in a directory, or by a descriptor. */
+interface Place {
+  fd: number
+  name: string
+}
+
+const place: Place = { fd: -1, name: '' }
+
+/** Fills `place`. The node lives in the upper. */
+function locate(node: Node): Result {
+  if (node instanceof Dir) {
+    const fd = node.upperLoc.fd()
+    place.fd = fd
+    place.name = '.'
+    return fd
+  }
+  if (node.parent !== undefined) {
+    place.fd = node.container.fd()
+    place.name = node.name
+  } else {
+    place.fd = node.handles?.[0]?.fd ?? node.anchor
+    place.name = ''
+  }
+  return place.fd < 0 ? (node.parent === undefined ? -EINVAL : place.fd) : 0
+}
+
+/**
+ * Changes a node's size, owner, mode and times, in that order, and answers its new attributes.
+ *
+ * @returns -EINVAL for an owner that the upper's id map cannot store: nothing is changed then
+ */
+export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr): Result {
+  if (core.workdir === undefined) return -EROFS
+  if (set.size !== undefined && node instanceof Dir) return -EISDIR
+  const upper = core.stack.upper as Layer
+  const uid = set.uid === undefined ? undefined : upper.uids.toDisk(set.uid)
+  const gid = set.gid === undefined ? undefined : upper.gids.toDisk(set.gid)
+  if ((uid !== undefined && uid < 0) || (gid !== undefined && gid < 0)) return -EINVAL
+  let r = copyUp(core, node, set.size === 0 ? 'none' : 'all')
+  if (r < 0) return r
+  if (set.size !== undefined) {
+    r = truncate(core, node, fh, set.size)
+    if (r >= 0 && set.killPriv) r = dropPrivileges(node)
+    if (r < 0) return r
+  }
+  if (uid !== undefined || gid !== undefined) {
+    r = chown(node, uid, gid, set)
+    if (r < 0) return r
+  }
+  if (set.mode !== undefined) {
+    r = chmod(node, set.mode)
+    if (r < 0) return r
+  }
+  if (set.atime !== undefined || set.mtime !== undefined) {
+    r = utimens(node, set)
+    if (r < 0) return r
+  }
+  return statNode(core, node, out)
+}
+
+function truncate(core: Core, node: Node, fh: Fh, size: number): Result {
+  const handle = core.handles.get(fh)
+  if (handle !== undefined) {
+    const r = ftruncate(handle.fd, size)
+    if (r !== -EINVAL) return r
+  }
+  const fd = openNode(core, node, O_WRONLY)
+  if (fd < 0) return fd
+  const r = ftruncate(fd, size)
+  close(fd)
+  return r
+}
+
+const before = new Attr()
+
+/** chown(2) of a process that may keep set-id bits; the kernel tells in `killPriv` whether they go. */
+function chown(node: Node, uid: number | undefined, gid: number | undefined, set: SetAttr): Result {
+  let r = locate(node)
+  if (r < 0) return r
+  const { fd, name } = place
+  r = statAt(fd, name, before)
+  if (r < 0) return r
+  r = chownAt(fd, name, uid, gid)
+  if (r < 0 || set.mode !== undefined || (before.mode & S_IFMT) !== S_IFREG) return r
+  const mode = set.killPriv ? withoutPrivileges(before.mode) : before.mode & 0o7777
+  if ((before.mode & (S_ISUID | S_ISGID)) === 0) return r
+  return name.length === 0 ? chmodPath(fd, mode) : chmodAt(fd, name, mode)
+}
+
+function chmod(node: Node, mode: number): Result {
+  const r = locate(node)
+  if (r < 0) return r
+  return place.name.length === 0
+    ? chmodPath(place.fd, mode & 0o7777)
+    : chmodAt(place.fd, place.name, mode & 0o7777)
+}
+
+function utimens(node: Node, set: SetAttr): Result {
+  const r = locate(node)
+  if (r < 0) return r
+  const atimeNs = set.atime === undefined ? UTIME_OMIT : set.atimeNs
+  const mtimeNs = set.mtime === undefined ? UTIME_OMIT : set.mtimeNs
+  const { fd, name } = place
+  return name.length === 0
+    ? utimensPath(fd, set.atime ?? 0, atimeNs, set.mtime ?? 0, mtimeNs)
+    : utimensAt(fd, name, set.atime ?? 0, atimeNs, set.mtime ?? 0, mtimeNs)
+}

@@ -1,0 +1,95 @@
+/** The bytes of a file: shared where the filesystem can, else copied by the kernel, else by us; holes stay holes. */
+
+import {
+  EBADF,
+  EINTR,
+  EINVAL,
+  EIO,
+  ENOSYS,
+  ENOTTY,
+  ENXIO,
+  EOPNOTSUPP,
+  EPERM,
+  ETXTBSY,
+  EXDEV,
+  SEEK_DATA,
+  SEEK_HOLE,
+} from '../abi/linux.js'
+import { clone, copyFileRange, ftruncate, lseek, pread, pwrite } from '../sys/file.js'
+import type { Result } from '../vfs.js'
+
+const CHUNK_BYTES = 1024 * 1024
+const MAX_RANGE_BYTES = 0x40000000
+
+/** Errors of a faster way that mean "not between these two files", so that the next way is tried. */
+const NOT_HERE: ReadonlySet<Result> = new Set([
+  -EOPNOTSUPP,
+  -EXDEV,
+  -EINVAL,
+  -ENOTTY,
+  -ENOSYS,
+  -EPERM,
+  -ETXTBSY,
+  -EBADF,
+])
+
+/** Pairs of filesystems are few: remembers that FICLONE does not work, to ask no more than once in a while. */
+let cloneRefusals = 0
+const MAX_REFUSALS = 8
+
+let chunk: Buffer | undefined
+
+/**
+ * Gives the empty file `to` the content of `from`.
+ *
+ * @param size bytes of `from`; where it proves shorter, the copy is too
+ */
+export function copyData(from: number, to: number, size: number): Result {
+  if (cloneRefusals < MAX_REFUSALS) {
+    const r = clone(from, to)
+    if (r === 0) return 0
+    if (!NOT_HERE.has(r)) return r
+    cloneRefusals++
+  }
+  let r = ftruncate(to, size)
+  for (let at = 0; r >= 0 && at < size; ) {
+    const data = lseek(from, at, SEEK_DATA)
+    if (data === -ENXIO) break
+    const start = data >= 0 ? data : at
+    const hole = data >= 0 ? lseek(from, start, SEEK_HOLE) : size
+    const end = hole > start ? Math.min(hole, size) : size
+    r = copyRange(from, to, start, end)
+    at = end
+  }
+  return r
+}
+
+function copyRange(from: number, to: number, start: number, end: number): Result {
+  let at = start
+  while (at < end) {
+    const n = copyFileRange(from, at, to, at, Math.min(end - at, MAX_RANGE_BYTES))
+    if (n === -EINTR) continue
+    if (n < 0) return NOT_HERE.has(n) ? copyThrough(from, to, at, end) : n
+    // The source ends early, or (as some kernels do for files of /proc) it only claims to.
+    if (n === 0) return copyThrough(from, to, at, end)
+    at += n
+  }
+  return 0
+}
+
+function copyThrough(from: number, to: number, start: number, end: number): Result {
+  chunk ??= Buffer.alloc(CHUNK_BYTES)
+  for (let at = start; at < end; ) {
+    const n = pread(from, chunk.subarray(0, Math.min(CHUNK_BYTES, end - at)), at)
+    if (n < 0) return n
+    if (n === 0) return ftruncate(to, at)
+    for (let done = 0; done < n; ) {
+      const w = pwrite(to, chunk.subarray(done, n), at + done)
+      if (w < 0) return w
+      if (w === 0) return -EIO
+      done += w
+    }
+    at += n
+  }
+  return 0
+}

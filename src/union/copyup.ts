@@ -1,0 +1,233 @@
+/** The second verb: make a node live in the upper, parents first, built in the workdir and renamed into place. */
+
+import {
+  EEXIST,
+  EIO,
+  ENODATA,
+  ENOTDIR,
+  EOPNOTSUPP,
+  EROFS,
+  ESTALE,
+  O_ACCMODE,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+  PATH_MAX,
+  RENAME_NOREPLACE,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  XATTR_CREATE,
+} from '../abi/linux.js'
+import { IMPURE, ORIGIN } from '../abi/overlay.js'
+import { close, fdatasync, open, replace } from '../sys/file.js'
+import { mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/name.js'
+import { stat, statAt, utimensAt } from '../sys/stat.js'
+import { setXattr } from '../sys/xattr.js'
+import { Attr, type Name, type Result } from '../vfs.js'
+import { copyData } from './copydata.js'
+import type { Core } from './core.js'
+import { originOf } from './ino.js'
+import { joinKnownNames } from './links.js'
+import type { Loc } from './loc.js'
+import { openData } from './metacopy.js'
+import { copyMetadata } from './metadata.js'
+import { Dir, type Node } from './node.js'
+import { discard, type Workdir } from './workdir.js'
+
+/** How much of a regular file a change needs in the upper. */
+export type CopyUpData = 'all' | 'none'
+
+/**
+ * Makes a node live in the upper. Its owner as shown, mode, times, xattrs and number stay; the parent's times too.
+ * On error nothing has changed.
+ *
+ * @param data `none`: the content is about to be truncated away, so none is copied
+ */
+export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result {
+  if (node.inUpper) return 0
+  const workdir = core.workdir
+  if (workdir === undefined) return -EROFS
+  const parent = node.parent
+  if (parent === undefined) return node instanceof Dir ? -ESTALE : copyUpOrphan(core, workdir, node, data)
+  const up = copyUp(core, parent)
+  if (up < 0) return up
+  const to = parent.upperLoc
+  const temporary = workdir.temporary()
+  const built = build(core, workdir, node, temporary, data)
+  if (built < 0) {
+    discard(workdir, temporary)
+    return built
+  }
+  const toFd = to.fd()
+  let r = toFd < 0 ? toFd : markImpure(core, to)
+  if (r >= 0) r = keepTimes(toFd, () => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE))
+  if (r < 0) {
+    discard(workdir, temporary)
+    return r === -EEXIST ? -EIO : r
+  }
+  return settle(core, node, parent, to)
+}
+
+/** Points a node at its new place in the upper. */
+function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
+  const lower = node.container
+  node.container = to
+  parent.listing?.copiedUp(node.name, to)
+  core.counters.copyUps++
+  if (node instanceof Dir) {
+    node.locs = [to.child(node.name), ...node.locs]
+    ;(node.locs[0] as Loc).impure = false
+    node.defaultAcl = undefined
+    return 0
+  }
+  const attr = new Attr()
+  const was = lower.fd()
+  if (node.isRegular && was >= 0 && statAt(was, node.name, attr) === 0 && attr.nlink > 1) {
+    node.extraLinks += attr.nlink - 1
+    const fd = to.fd()
+    if (fd >= 0 && statAt(fd, node.name, attr) === 0) core.table.registerLink(node, attr.dev, attr.ino)
+  }
+  const moved = moveHandles(node)
+  return moved < 0 ? moved : joinKnownNames(core, node)
+}
+
+/** Puts the copied-up file behind every descriptor that is open on the lower one. */
+function moveHandles(node: Node): Result {
+  for (const handle of node.handles ?? []) {
+    const up = node.container.fd()
+    const fd =
+      node.anchor >= 0
+        ? open(-1, `/proc/self/fd/${node.anchor}`, handle.flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW))
+        : up < 0
+          ? up
+          : open(up, node.name, (handle.flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW)
+    if (fd < 0) return fd
+    const r = replace(fd, handle.fd)
+    close(fd)
+    if (r < 0) return r
+  }
+  return 0
+}
+
+/** A file without a name: its copy has none either. */
+function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData): Result {
+  const temporary = workdir.temporary()
+  let r = build(core, workdir, node, temporary, data)
+  const fd = r < 0 ? r : open(workdir.fd, temporary, O_PATH | O_NOFOLLOW)
+  discard(workdir, temporary)
+  if (fd < 0) return fd
+  if (node.anchor >= 0) close(node.anchor)
+  node.anchor = fd
+  node.container = (core.stack.upper as { root: Loc }).root
+  r = moveHandles(node)
+  core.counters.copyUps++
+  return r
+}
+
+const source = new Attr()
+const target = Buffer.alloc(PATH_MAX)
+
+/** Builds the copy of a lower node in the workdir. */
+function build(core: Core, workdir: Workdir, node: Node, temporary: Name, data: CopyUpData): Result {
+  if (node instanceof Dir) return buildDir(core, workdir, node, temporary)
+  const anchored = node.parent === undefined
+  const from = anchored ? (node.handles?.[0]?.fd ?? node.anchor) : node.container.fd()
+  const name = anchored ? '' : node.name
+  if (from < 0) return anchored ? -ESTALE : from
+  const r = name.length === 0 ? stat(from, source) : statAt(from, name, source)
+  if (r < 0) return r
+  if ((source.mode & S_IFMT) !== node.type) return -EIO
+  if (node.type === S_IFREG) return buildFile(core, workdir, node, from, name, temporary, data)
+  let made: Result
+  if (node.type === S_IFLNK) {
+    const length = readlinkAt(from, name, target)
+    if (length < 0) return length
+    made = symlinkAt(target.toString('latin1', 0, length), workdir.fd, temporary)
+  } else made = mknodAt(workdir.fd, temporary, source.mode, source.rdev)
+  if (made < 0) return made
+  const kept = copyMetadata(node.container.layer, from, name, source, workdir, core.stack.upper, temporary)
+  return kept < 0 || anchored ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
+}
+
+function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Result {
+  const loc = dir.locs[0] as Loc
+  const from = loc.fd()
+  if (from < 0) return from
+  let r = stat(from, source)
+  if (r < 0) return r
+  if ((source.mode & S_IFMT) !== S_IFDIR) return -ENOTDIR
+  r = mkdirAt(workdir.fd, temporary, 0o700)
+  if (r < 0) return r
+  r = setOrigin(core, workdir, temporary, loc, '')
+  return r < 0 ? r : copyMetadata(loc.layer, from, '.', source, workdir, core.stack.upper, temporary)
+}
+
+function buildFile(
+  core: Core,
+  workdir: Workdir,
+  node: Node,
+  from: number,
+  name: Name,
+  temporary: Name,
+  data: CopyUpData,
+): Result {
+  const to = open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
+  if (to < 0) return to
+  let r: Result = 0
+  if (data === 'all' && source.size > 0) {
+    const fd = openData(core, node, from, name, O_RDONLY | O_NONBLOCK)
+    r = fd < 0 ? fd : copyData(fd, to, source.size)
+    if (fd >= 0) close(fd)
+    if (r >= 0) core.counters.copiedBytes += source.size
+  }
+  // A hard link whose other names stay below does not note its origin: both would show one number for two contents.
+  if (r >= 0 && source.nlink === 1 && name.length > 0)
+    r = setOrigin(core, workdir, temporary, node.container, name)
+  if (r >= 0) r = copyMetadata(node.container.layer, from, name, source, workdir, core.stack.upper, temporary)
+  if (r >= 0 && data === 'all' && source.size > 0 && !core.policy.volatile) r = fdatasync(to)
+  close(to)
+  return r
+}
+
+/** Errors of the origin mark that leave the file whole: it then shows another number after a remount. */
+const NO_ORIGIN: ReadonlySet<Result> = new Set([-EOPNOTSUPP, -ENODATA])
+
+/** Notes in the copy which lower file it came from, so that its number stays the same at the next mount. */
+function setOrigin(core: Core, workdir: Workdir, temporary: Name, loc: Loc, name: Name): Result {
+  if (workdir.namespace === undefined) return 0
+  const origin = originOf(loc, name)
+  if (typeof origin === 'number') return NO_ORIGIN.has(origin) ? 0 : origin
+  return setXattr(workdir.fd, temporary, core.mark(ORIGIN), origin)
+}
+
+/** Marks a directory of the upper as one whose entries may note an origin: overlayfs's `impure`. */
+export function markImpure(core: Core, loc: Loc): Result {
+  if (loc.impure === true || core.workdir?.namespace === undefined) return 0
+  const fd = loc.fd()
+  if (fd < 0) return fd
+  const r = setXattr(fd, '.', core.mark(IMPURE), Buffer.from('y'), XATTR_CREATE)
+  if (r < 0 && r !== -EEXIST) return r
+  loc.impure = true
+  return 0
+}
+
+const times = new Attr()
+
+/** Runs a change to a directory of the upper that users do not see as one: its times stay. */
+export function keepTimes(dirfd: number, change: () => Result): Result {
+  const before = stat(dirfd, times)
+  const { atime, atimeNs, mtime, mtimeNs } = times
+  const r = change()
+  if (r < 0 || before < 0) return r
+  const set = utimensAt(dirfd, '.', atime, atimeNs, mtime, mtimeNs)
+  return set < 0 ? set : r
+}
+
+/** Whether an open mode writes. */
+export const writes = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY

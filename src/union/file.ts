@@ -1,0 +1,166 @@
+/** Open files: open, read, write, release and what else acts on a handle. */
+
+import {
+  EACCES,
+  EBADF,
+  EISDIR,
+  ELOOP,
+  ENODATA,
+  ENOENT,
+  EOPNOTSUPP,
+  EPERM,
+  O_ACCMODE,
+  O_APPEND,
+  O_CREAT,
+  O_DIRECT,
+  O_EXCL,
+  O_NOATIME,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDWR,
+  O_TRUNC,
+  O_WRONLY,
+  S_ISGID,
+  S_ISUID,
+} from '../abi/linux.js'
+import { CAPABILITY } from '../abi/overlay.js'
+import * as sys from '../sys/file.js'
+import { chmodAt, chmodPath, statAt } from '../sys/stat.js'
+import { removeXattr } from '../sys/xattr.js'
+import { Attr, type Fh, type Opened, type Result } from '../vfs.js'
+import { copyUp, writes } from './copyup.js'
+import type { Core } from './core.js'
+import { openData } from './metacopy.js'
+import { Dir, type Node } from './node.js'
+
+/**
+ * The flags a descriptor of ours is opened with for a caller's. Under a writeback cache the kernel reads what it
+ * writes back in part, and does appending itself.
+ */
+export function engineFlags(core: Core, flags: number): number {
+  const kept = flags & ~(O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_DIRECT)
+  if (!core.policy.writeback) return kept
+  const mode = (kept & O_ACCMODE) === O_WRONLY ? O_RDWR : kept & O_ACCMODE
+  return (kept & ~(O_ACCMODE | O_APPEND)) | mode
+}
+
+/** Answers an open file. */
+export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
+  out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
+  out.keepCache = true
+  out.backing = core.policy.passthrough && (node.inUpper || core.workdir === undefined) ? fd : -1
+  return 0
+}
+
+/** Opens a file; copies it up first where the flags write. */
+export function open(core: Core, node: Node, flags: number, killPriv: boolean, out: Opened): Result {
+  if (node instanceof Dir) return -EISDIR
+  if (!node.isRegular) return -ELOOP
+  const truncate = (flags & O_TRUNC) !== 0
+  if (writes(flags) || truncate) {
+    const r = copyUp(core, node, truncate ? 'none' : 'all')
+    if (r < 0) return r
+  }
+  const wanted = engineFlags(core, flags)
+  let fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
+  // A file that may be written but not read.
+  if (fd === -EACCES && (wanted & O_ACCMODE) === O_RDWR && (flags & O_ACCMODE) === O_WRONLY)
+    fd = openNode(core, node, (wanted & ~O_ACCMODE) | O_WRONLY | (truncate ? O_TRUNC : 0))
+  if (fd < 0) return fd
+  if (truncate && killPriv) {
+    const r = dropPrivileges(node)
+    if (r < 0) {
+      sys.close(fd)
+      return r
+    }
+  }
+  return opened(core, node, fd, wanted, out)
+}
+
+/** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the owner may say so. */
+export function openNode(core: Core, node: Node, flags: number): Result {
+  if (node.parent === undefined) {
+    const fd = node.handles?.[0]?.fd ?? node.anchor
+    return fd < 0 ? -ENOENT : sys.open(-1, `/proc/self/fd/${fd}`, flags)
+  }
+  const dirfd = node.container.fd()
+  if (dirfd < 0) return dirfd
+  if (node.inUpper) return openData(core, node, dirfd, node.name, flags)
+  const fd = openData(core, node, dirfd, node.name, flags | O_NOATIME)
+  return fd === -EPERM ? openData(core, node, dirfd, node.name, flags) : fd
+}
+
+export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
+  const handle = core.handles.get(fh)
+  return handle === undefined ? -EBADF : sys.pread(handle.fd, dst, pos)
+}
+
+export function write(core: Core, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result {
+  const handle = core.handles.get(fh)
+  if (handle === undefined) return -EBADF
+  const n = sys.pwrite(handle.fd, src, pos)
+  if (n >= 0 && killPriv) {
+    const r = dropPrivileges(handle.node)
+    if (r < 0) return r
+  }
+  return n
+}
+
+const scratch = new Attr()
+
+/** What a write takes from a file: set-user-id, set-group-id of an executable, capabilities. It lives in the upper. */
+export function dropPrivileges(node: Node): Result {
+  const open = node.handles?.[0]?.fd ?? node.anchor
+  const dirfd = node.parent === undefined ? open : node.container.fd()
+  const name = node.parent === undefined ? '' : node.name
+  if (dirfd < 0) return dirfd
+  let r = statAt(dirfd, name, scratch)
+  if (r < 0) return r
+  const mode = withoutPrivileges(scratch.mode)
+  if (mode !== (scratch.mode & 0o7777)) {
+    r = name.length === 0 ? chmodPath(dirfd, mode) : chmodAt(dirfd, name, mode)
+    if (r < 0) return r
+  }
+  r = removeXattr(dirfd, name, CAPABILITY)
+  return r === -ENODATA || r === -EOPNOTSUPP ? 0 : r
+}
+
+/** The permission bits of a mode once set-user-id, and set-group-id where the group may execute, are gone. */
+export function withoutPrivileges(mode: number): number {
+  let kept = mode & 0o7777 & ~S_ISUID
+  if ((mode & 0o010) !== 0) kept &= ~S_ISGID
+  return kept
+}
+
+/** The descriptor of a handle that may be written to; copy-up has happened when it was opened so. */
+const descriptor = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
+
+export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
+  const fd = descriptor(core, fh)
+  if (fd < 0 || core.policy.volatile) return Math.min(fd, 0)
+  return dataOnly ? sys.fdatasync(fd) : sys.fsync(fd)
+}
+
+export function fallocate(core: Core, fh: Fh, mode: number, pos: number, len: number): Result {
+  const fd = descriptor(core, fh)
+  return fd < 0 ? fd : sys.fallocate(fd, mode, pos, len)
+}
+
+export function lseek(core: Core, fh: Fh, pos: number, whence: number): Result {
+  const fd = descriptor(core, fh)
+  return fd < 0 ? fd : sys.lseek(fd, pos, whence)
+}
+
+export function copyFileRange(
+  core: Core,
+  fh: Fh,
+  pos: number,
+  outFh: Fh,
+  outPos: number,
+  len: number,
+): Result {
+  const from = descriptor(core, fh)
+  const to = descriptor(core, outFh)
+  if (from < 0 || to < 0) return -EBADF
+  return sys.copyFileRange(from, pos, to, outPos, len)
+}

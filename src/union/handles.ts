@@ -1,0 +1,53 @@
+/** Open files: the numbers that the kernel calls them by, and the descriptors behind. */
+
+import { close } from '../sys/file.js'
+import type { Fh } from '../vfs.js'
+import type { Node } from './node.js'
+
+/** One open file. Its descriptor's number stays the same when copy-up puts another file behind it. */
+export class Handle {
+  constructor(
+    readonly node: Node,
+    readonly fd: number,
+    /** O_* flags its descriptor was opened with, without O_TRUNC. */
+    readonly flags: number,
+  ) {}
+}
+
+export class HandleTable {
+  private readonly slots: (Handle | undefined)[] = []
+  private readonly free: Fh[] = []
+
+  get(fh: Fh): Handle | undefined {
+    return fh < 0 ? undefined : this.slots[fh]
+  }
+
+  add(node: Node, fd: number, flags: number): Fh {
+    const handle = new Handle(node, fd, flags)
+    node.handles ??= []
+    node.handles.push(handle)
+    const fh = this.free.pop()
+    if (fh === undefined) return this.slots.push(handle) - 1
+    this.slots[fh] = handle
+    return fh
+  }
+
+  release(fh: Fh): void {
+    const handle = this.get(fh)
+    if (handle === undefined) return
+    this.slots[fh] = undefined
+    this.free.push(fh)
+    close(handle.fd)
+    const node = handle.node
+    node.handles = node.handles?.filter((h) => h !== handle)
+    if (node.handles?.length === 0) node.handles = undefined
+  }
+
+  get open(): number {
+    return this.slots.length - this.free.length
+  }
+
+  closeAll(): void {
+    for (let fh = 0; fh < this.slots.length; fh++) this.release(fh)
+  }
+}

@@ -1,0 +1,111 @@
+/** One directory of the stack: opened once, told apart by its filesystem, its id maps and its whiteout form. */
+
+import { AT_FDCWD, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, O_DIRECTORY, O_PATH } from '../abi/linux.js'
+import { errnoText, LayerfsError } from '../errors.js'
+import { IdMap, type IdRange } from '../idmap.js'
+import type { LayerSpec, StackOptions } from '../options.js'
+import { open } from '../sys/file.js'
+import { filesystemUuid } from '../sys/handle.js'
+import { bytesOf } from '../sys/libc.js'
+import { stat } from '../sys/stat.js'
+import { cloneReadOnly } from '../sys/tree.js'
+import { readXattr } from '../sys/xattr.js'
+import { Attr } from '../vfs.js'
+import { Loc } from './loc.js'
+
+/** The forms a whiteout is written in: char device 0/0 (overlayfs), or a file `.wh.NAME` (OCI, AUFS). */
+export type WhiteoutForm = 'overlay' | 'oci'
+
+/** Internal xattr of a layer's root that declares the one form its whiteouts have, so that the other's names are plain files. */
+export const FORM_XATTRS = ['trusted.overlay.layerfs.whiteouts', 'user.overlay.layerfs.whiteouts'] as const
+
+export class Layer {
+  readonly root: Loc
+  /** Device number of the layer's root. */
+  readonly dev: number
+  readonly ino: number
+  /** UUID of the layer's filesystem as overlayfs's origin handles carry it; zeros where the kernel tells none. */
+  readonly uuid: Buffer
+
+  private constructor(
+    readonly path: string,
+    fd: number,
+    attr: Attr,
+    /** The single writable layer of a mount. */
+    readonly writable: boolean,
+    readonly uids: IdMap,
+    readonly gids: IdMap,
+    /** The form declared at the layer's root; undefined where every form is read. */
+    public form: WhiteoutForm | undefined,
+  ) {
+    this.dev = attr.dev
+    this.ino = attr.ino
+    this.uuid = filesystemUuid(fd)
+    this.root = Loc.root(this, fd)
+  }
+
+  /** Whether `.wh.NAME` hides NAME here. */
+  get ociWhiteouts(): boolean {
+    return this.form !== 'overlay'
+  }
+
+  /**
+   * Opens a layer. A lower becomes a read-only clone of its mounts where that is permitted: nothing is written
+   * through it, not even access times, and mounts made later (this one's own among them) are not seen in it.
+   *
+   * @throws LayerfsError NO_SUCH_DIRECTORY, NOT_A_DIRECTORY, ACCESS_DENIED, BAD_MAP
+   */
+  static open(spec: LayerSpec, options: StackOptions, writable: boolean): Layer {
+    const path = bytesOf(spec.path)
+    let fd = open(AT_FDCWD, path, O_PATH | O_DIRECTORY)
+    if (fd < 0) throw cannotOpen(spec.path, -fd)
+    const { uids, gids } = mapsOf(spec, options)
+    if (!writable) fd = cloneReadOnly(fd)
+    const attr = new Attr()
+    const r = stat(fd, attr)
+    if (r < 0) throw cannotOpen(spec.path, -r)
+    return new Layer(spec.path, fd, attr, writable, uids, gids, declaredForm(fd, spec.path))
+  }
+}
+
+const mapsOf = (spec: LayerSpec, o: StackOptions): { uids: IdMap; gids: IdMap } => {
+  const map = (ranges: IdRange[], squash: number | undefined): IdMap =>
+    squash !== undefined ? IdMap.squash(squash) : ranges.length === 0 ? IdMap.IDENTITY : new IdMap(ranges)
+  return {
+    uids: map(spec.uidmap ?? o.uidmap, o.squashUid),
+    gids: map(spec.gidmap ?? o.gidmap, o.squashGid),
+  }
+}
+
+function declaredForm(fd: number, path: string): WhiteoutForm | undefined {
+  for (const name of FORM_XATTRS) {
+    const value = readXattr(fd, '.', name)
+    if (typeof value === 'number') {
+      if (value === -ENODATA || value === -EOPNOTSUPP) continue
+      throw new LayerfsError('IO', `cannot read ${name} of ${path}: ${errnoText(value)}`, {
+        errno: -value,
+        path,
+      })
+    }
+    const form = value.toString('latin1')
+    if (form === 'overlay' || form === 'oci') return form
+  }
+  return undefined
+}
+
+function cannotOpen(path: string, errno: number): LayerfsError {
+  const detail = { errno, path }
+  if (errno === ENOENT)
+    return new LayerfsError(
+      'NO_SUCH_DIRECTORY',
+      `no such directory: ${path}; create it or correct the path`,
+      detail,
+    )
+  if (errno === ENOTDIR)
+    return new LayerfsError(
+      'NOT_A_DIRECTORY',
+      `not a directory: ${path}; a layer must be a directory`,
+      detail,
+    )
+  return new LayerfsError('ACCESS_DENIED', `cannot open layer ${path}: ${errnoText(errno)}`, detail)
+}

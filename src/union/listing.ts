@@ -1,0 +1,148 @@
+/** The merged contents of a directory, in an order that stays while names come and go. */
+
+import {
+  DT_CHR,
+  DT_DIR,
+  DT_REG,
+  DT_UNKNOWN,
+  dtOfMode,
+  ELOOP,
+  ENOENT,
+  ENOTDIR,
+  O_DIRECTORY,
+  O_RDONLY,
+} from '../abi/linux.js'
+import { OCI_OPAQUE, OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
+import { close, open } from '../sys/file.js'
+import { listDir } from '../sys/name.js'
+import { statAt } from '../sys/stat.js'
+import { Attr, type Name, type Result } from '../vfs.js'
+import type { Loc } from './loc.js'
+import { isWhiteout, readMarks } from './whiteout.js'
+
+/** Bytes an entry takes, its name apart: array slots and the index. */
+const ENTRY_BYTES = 88
+
+export class Listing {
+  readonly names: Name[] = []
+  /** Inode numbers on disk. Of a directory that the upper merges with a lower one: the topmost lower one's. */
+  readonly inos: number[] = []
+  /** d_type; DT_UNKNOWN marks an entry that is gone. */
+  readonly types: number[] = []
+  /** The directory that provides the entry. */
+  readonly from: Loc[] = []
+  /** Devices of the numbers that are of another file than `from` holds: of an origin, or a merged directory's lower part. */
+  readonly originDevs = new Map<number, number>()
+  private readonly index = new Map<Name, number>()
+  bytes = 512
+
+  /** Position of a name, or -1. */
+  find(name: Name): number {
+    return this.index.get(name) ?? -1
+  }
+
+  get count(): number {
+    return this.index.size
+  }
+
+  add(name: Name, ino: number, dtype: number, from: Loc): void {
+    const at = this.index.get(name)
+    if (at !== undefined) {
+      this.inos[at] = ino
+      this.types[at] = dtype
+      this.from[at] = from
+      this.originDevs.delete(at)
+      return
+    }
+    this.index.set(name, this.names.push(name) - 1)
+    this.inos.push(ino)
+    this.types.push(dtype)
+    this.from.push(from)
+    this.bytes += ENTRY_BYTES + name.length
+  }
+
+  /** The entry was copied up: it is now found in the upper and keeps its number. */
+  copiedUp(name: Name, upper: Loc): void {
+    const at = this.find(name)
+    if (at < 0) return
+    const from = this.from[at] as Loc
+    if (!this.originDevs.has(at)) this.originDevs.set(at, from.layer.dev)
+    this.from[at] = upper
+  }
+
+  /** Device of an entry's inode number. */
+  devOf(at: number): number {
+    return this.originDevs.get(at) ?? (this.from[at] as Loc).layer.dev
+  }
+
+  remove(name: Name): void {
+    const at = this.index.get(name)
+    if (at === undefined) return
+    this.index.delete(name)
+    this.types[at] = DT_UNKNOWN
+  }
+}
+
+const scratch = new Attr()
+
+/**
+ * Reads and merges a stack of directories, topmost first.
+ *
+ * @returns the listing, or -errno of a directory that could not be read
+ */
+export function readListing(locs: readonly Loc[]): Listing | Result {
+  const listing = new Listing()
+  const hidden = new Set<Name>()
+  for (const loc of locs) {
+    const r = readInto(listing, hidden, loc)
+    if (r < 0 && r !== -ENOENT && r !== -ENOTDIR && r !== -ELOOP) return r
+  }
+  return listing
+}
+
+function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
+  const path = loc.fd()
+  if (path < 0) return path
+  if (loc.xwhiteouts === undefined) {
+    const marks = readMarks(loc)
+    if (marks < 0) return marks
+  }
+  const fd = open(path, '.', O_RDONLY | O_DIRECTORY)
+  if (fd < 0) return fd
+  const hides: Name[] = []
+  const r = listDir(fd, (name, ino, dtype) => {
+    if (loc.layer.ociWhiteouts && name.startsWith(OCI_WHITEOUT_PREFIX)) {
+      if (name !== OCI_OPAQUE) hides.push(name.slice(OCI_WHITEOUT_PREFIX.length))
+      return
+    }
+    if (hidden.has(name)) return
+    const seen = listing.find(name)
+    if (seen >= 0) {
+      if (dtype === DT_DIR) mergeNumber(listing, seen, ino, loc)
+      else hidden.add(name)
+      return
+    }
+    let type = dtype
+    if (type === DT_UNKNOWN || type === DT_CHR || (type === DT_REG && loc.xwhiteouts === true)) {
+      if (statAt(path, name, scratch) < 0) return
+      if (isWhiteout(loc, name, scratch)) {
+        hidden.add(name)
+        return
+      }
+      type = dtOfMode(scratch.mode)
+    }
+    listing.add(name, ino, type, loc)
+  })
+  close(fd)
+  for (const name of hides) hidden.add(name)
+  return r
+}
+
+/** A directory of the upper that has a lower part shows the topmost lower one's number, as lookup does. */
+function mergeNumber(listing: Listing, at: number, ino: number, loc: Loc): void {
+  const top = listing.from[at] as Loc
+  if (!top.layer.writable || listing.types[at] !== DT_DIR || listing.originDevs.has(at)) return
+  if (readMarks(top.child(listing.names[at] as Name)) !== 0) return
+  listing.inos[at] = ino
+  listing.originDevs.set(at, loc.layer.dev)
+}

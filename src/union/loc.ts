@@ -1,0 +1,85 @@
+/** Directories within layers, and the bounded cache of descriptors through which everything in them is reached. */
+
+import { LRUCache } from 'lru-cache'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../abi/linux.js'
+import { close, open } from '../sys/file.js'
+import type { Name, Result } from '../vfs.js'
+import type { Layer } from './layer.js'
+
+/** How many directory descriptors stay open at most, all layers together. Roots do not count. */
+const MAX_DIRECTORY_FDS = 1024
+
+const cache = new LRUCache<Loc, number>({
+  max: MAX_DIRECTORY_FDS,
+  dispose: (fd, loc) => {
+    loc.cached = -1
+    close(fd)
+  },
+})
+
+/**
+ * A directory in one layer. It is found again by walking names from the layer's root, never following a symlink, so
+ * nothing in a layer can lead out of it. Renaming a directory changes its Loc, and with it every path beneath.
+ */
+export class Loc {
+  /** Descriptor in the cache, or -1. */
+  cached = -1
+  /** Whether the directory is known to hold files with an origin or redirect (overlayfs's `impure`); undefined: not yet asked. */
+  impure: boolean | undefined
+  /** Whether empty files here may be xattr whiteouts (opaque=x); undefined: not yet asked. */
+  xwhiteouts: boolean | undefined
+
+  private constructor(
+    readonly layer: Layer,
+    public parent: Loc | undefined,
+    public name: Name,
+    private rootFd: number,
+  ) {}
+
+  static root(layer: Layer, fd: number): Loc {
+    return new Loc(layer, undefined, '', fd)
+  }
+
+  child(name: Name): Loc {
+    return new Loc(this.layer, this, name, -1)
+  }
+
+  /**
+   * An O_PATH descriptor of the directory, owned by the cache: good until many others have been asked for.
+   *
+   * @returns -ENOENT, -ENOTDIR or -ELOOP where the name is no longer a directory
+   */
+  fd(): Result {
+    if (this.parent === undefined) return this.rootFd
+    if (this.cached >= 0) return cache.get(this) ?? this.cached
+    const up = this.parent.fd()
+    if (up < 0) return up
+    const fd = open(up, this.name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    if (fd >= 0) {
+      this.cached = fd
+      cache.set(this, fd)
+    }
+    return fd
+  }
+
+  /** Lets go of the descriptor: the directory is about to be removed or is no longer wanted. */
+  drop(): void {
+    if (this.cached >= 0) cache.delete(this)
+  }
+
+  /** Ends the use of a layer: closes its root. */
+  closeRoot(): void {
+    if (this.rootFd >= 0) close(this.rootFd)
+    this.rootFd = -1
+  }
+
+  /** The path from the layer's root, without a leading slash; empty for the root itself. */
+  path(): Name {
+    if (this.parent === undefined) return ''
+    const above = this.parent.path()
+    return above.length === 0 ? this.name : `${above}/${this.name}`
+  }
+}
+
+/** How many directory descriptors are open now. */
+export const openDirectories = (): number => cache.size

@@ -1,0 +1,174 @@
+/** Names to nodes: lookup, the attributes of a node, and its end. */
+
+import { DT_DIR, DT_UNKNOWN, ENOENT, ESTALE, S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { ORIGIN } from '../abi/overlay.js'
+import { close } from '../sys/file.js'
+import { stat, statAt } from '../sys/stat.js'
+import { readXattr } from '../sys/xattr.js'
+import { Attr, type Entry, type Name, type Result } from '../vfs.js'
+import type { Core } from './core.js'
+import { decodeOrigin } from './ino.js'
+import { joinUpper } from './links.js'
+import type { Loc } from './loc.js'
+import { addName, Dir, Node, removeName } from './node.js'
+import { Found, resolve } from './resolve.js'
+import { readMarks } from './whiteout.js'
+
+const found = new Found()
+
+/** Finds `name` in a directory and counts the lookup. */
+export function lookup(core: Core, parent: Dir, name: Name, out: Entry): Result {
+  const known = parent.children?.get(name)
+  if (known !== undefined) {
+    const r = statNode(core, known, out.attr)
+    return r < 0 ? r : remember(known, out)
+  }
+  if (parent.removed) return -ENOENT
+  const r = find(core, parent, name)
+  if (r < 0) return r
+  const node = adopt(core, parent, name, found)
+  if (typeof node === 'number') return node
+  copyAttr(found.attr, out.attr)
+  if (node.container !== found.container) {
+    const again = statNode(core, node, out.attr)
+    if (again < 0) return again
+  } else core.show(node, out.attr)
+  return remember(node, out)
+}
+
+/** Fills `found`: from the cached listing where it suffices, else from the layers. */
+function find(core: Core, parent: Dir, name: Name): Result {
+  const listing = parent.listing
+  if (listing !== undefined) {
+    const at = listing.find(name)
+    if (at < 0) return -ENOENT
+    const type = listing.types[at]
+    const from = listing.from[at] as Loc
+    if (type !== DT_DIR && type !== DT_UNKNOWN) {
+      const fd = from.fd()
+      if (fd >= 0 && statAt(fd, name, found.attr) === 0 && (found.attr.mode & S_IFMT) !== S_IFDIR) {
+        found.container = from
+        return 0
+      }
+    }
+  }
+  return resolve(core.stack, parent.locs, name, found)
+}
+
+/** Makes or finds the node of what `resolve` found. */
+function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
+  const container = f.container as Loc
+  const attr = f.attr
+  if ((attr.mode & S_IFMT) === S_IFDIR) {
+    const dir = new Dir(core.table.nextId(), container, f.locs)
+    dir.ino =
+      f.originDev >= 0 ? core.numbers.shown(f.originDev, f.originIno) : numberOf(core, container, name, attr)
+    return enter(core, dir, parent, name, container)
+  }
+  if (attr.nlink > 1) {
+    const known = core.table.byLink(attr.dev, attr.ino)
+    if (known !== undefined) {
+      if (known.inUpper && !container.layer.writable) {
+        const r = joinUpper(core, known, parent, name)
+        if (r < 0) return r
+      } else addName(known, parent, name, container)
+      return known
+    }
+  }
+  const node = new Node(core.table.nextId(), attr.mode, container)
+  node.ino = numberOf(core, container, name, attr)
+  if (attr.nlink > 1) core.table.registerLink(node, attr.dev, attr.ino)
+  return enter(core, node, parent, name, container)
+}
+
+/** Puts a new node into the table and under its name. */
+export function enter(core: Core, node: Node, parent: Dir, name: Name, container: Loc): Node {
+  core.table.put(node)
+  addName(node, parent, name, container)
+  return node
+}
+
+/** The shown number of a file found in `container`: that of its origin where the upper notes one. */
+function numberOf(core: Core, container: Loc, name: Name, attr: Attr): number {
+  const origin = originNumber(core, container, name)
+  return origin ?? core.numbers.shown(attr.dev, attr.ino)
+}
+
+/** The number of the lower file that a file of the upper was copied from; undefined where none is noted. */
+export function originNumber(core: Core, container: Loc, name: Name): number | undefined {
+  if (!container.layer.writable || !isImpure(container)) return undefined
+  const value = readXattr(container.fd(), name, core.mark(ORIGIN))
+  if (typeof value === 'number') return undefined
+  const origin = decodeOrigin(value)
+  if (origin === undefined) return undefined
+  const layer = core.layerByUuid(origin.uuid)
+  return layer === undefined ? undefined : core.numbers.shown(layer.dev, origin.ino)
+}
+
+function isImpure(loc: Loc): boolean {
+  if (loc.impure === undefined) readMarks(loc)
+  return loc.impure === true
+}
+
+/** The attributes of a node as shown. */
+export function statNode(core: Core, node: Node, out: Attr): Result {
+  const r = statRaw(node, out)
+  if (r < 0) return r
+  core.show(node, out)
+  if (node.orphan && node.linkKeys === undefined) out.nlink = 0
+  return 0
+}
+
+/** The attributes of a node as on disk. */
+export function statRaw(node: Node, out: Attr): Result {
+  const handle = node.handles?.[0]
+  if (node.parent !== undefined) {
+    if (handle !== undefined) return stat(handle.fd, out)
+    const fd = node.container.fd()
+    return fd < 0 ? fd : statAt(fd, node.name, out)
+  }
+  if (node instanceof Dir && !node.removed) return stat((node.locs[0] as Loc).fd(), out)
+  if (node.anchor >= 0) return stat(node.anchor, out)
+  if (handle !== undefined) return stat(handle.fd, out)
+  if (node.epitaph === undefined) return -ESTALE
+  copyAttr(node.epitaph, out)
+  return 0
+}
+
+/** Answers a node with one more lookup. */
+export function remember(node: Node, out: Entry): Result {
+  node.lookups++
+  out.node = node.id
+  out.generation = node.generation
+  return 0
+}
+
+/** The kernel drops `count` lookups; at none the node ends. */
+export function forget(core: Core, node: Node, count: number): void {
+  node.lookups = Math.max(0, node.lookups - count)
+  if (node.lookups === 0) release(core, node)
+}
+
+function release(core: Core, node: Node): void {
+  if (node.lookups > 0 || core.table.get(node.id) !== node) return
+  if (node instanceof Dir) {
+    if ((node.children?.size ?? 0) > 0) return
+    core.dropListing(node)
+    for (const loc of node.locs) loc.drop()
+  }
+  const parents: Dir[] = []
+  while (node.parent !== undefined) {
+    parents.push(node.parent)
+    removeName(node, node.parent, node.name)
+  }
+  if (node.anchor >= 0) {
+    close(node.anchor)
+    node.anchor = -1
+  }
+  core.table.remove(node)
+  for (const parent of parents) if (parent.parent !== undefined || parent.removed) release(core, parent)
+}
+
+export function copyAttr(from: Attr, to: Attr): void {
+  Object.assign(to, from)
+}

@@ -1,0 +1,185 @@
+/** Files and directories that the kernel knows: what each shows, where it stands, and who refers to it. */
+
+import { S_IFDIR, S_IFMT, S_IFREG } from '../abi/linux.js'
+import { type Attr, type Name, type NodeId, ROOT } from '../vfs.js'
+import type { Handle } from './handles.js'
+import type { Listing } from './listing.js'
+import type { Loc } from './loc.js'
+
+/** A name of a node: hard links have several. */
+export interface Link {
+  parent: Dir
+  name: Name
+  /** The directory in a layer that holds this name. */
+  container: Loc
+}
+
+/** One file of the union, of any type. */
+export class Node {
+  lookups = 0
+  generation = 0
+  /** First known name; undefined once the last known name is gone. */
+  parent: Dir | undefined
+  name: Name = ''
+  /** The directory in a layer that holds it under `name`. */
+  container: Loc
+  /** Further known names in the union, of a file with several links. */
+  more: Link[] | undefined
+  /** Shown inode number. */
+  ino = 0
+  /** S_IFMT bits. */
+  readonly type: number
+  /** Links that lower layers still show of a file that has moved to the upper. */
+  extraLinks = 0
+  /** Key in the table of files with several links, while registered there. */
+  linkKeys: string[] | undefined
+  /** Open handles, oldest first. */
+  handles: Handle[] | undefined
+  /** A descriptor of a file that has no name left, or -1. It may be O_PATH. */
+  anchor = -1
+  /** Last attributes of a file that lost its last name while nobody had it open. */
+  epitaph: Attr | undefined
+
+  constructor(
+    readonly id: NodeId,
+    type: number,
+    container: Loc,
+  ) {
+    this.type = type & S_IFMT
+    this.container = container
+  }
+
+  get isRegular(): boolean {
+    return this.type === S_IFREG
+  }
+
+  /** Whether it lives in the upper already. */
+  get inUpper(): boolean {
+    return this.container.layer.writable
+  }
+
+  /** Whether no name leads to it any more. */
+  get orphan(): boolean {
+    return this.parent === undefined && this.id !== ROOT
+  }
+}
+
+/** A directory: the merge of `locs`, topmost first. */
+export class Dir extends Node {
+  children: Map<Name, Node> | undefined
+  /** The merged listing, while cached. */
+  listing: Listing | undefined
+  /** The default ACL new files inherit, as on disk; null: none; undefined: not yet asked. */
+  defaultAcl: Buffer | null | undefined
+  /** It has been removed: it is empty, and nothing can be made in it. */
+  removed = false
+
+  constructor(
+    id: NodeId,
+    container: Loc,
+    public locs: Loc[],
+  ) {
+    super(id, S_IFDIR, container)
+  }
+
+  override get inUpper(): boolean {
+    return (this.locs[0] as Loc).layer.writable
+  }
+
+  /** Its directory in the upper. Call only when `inUpper`. */
+  get upperLoc(): Loc {
+    return this.locs[0] as Loc
+  }
+
+  /** The layers beneath the upper that show in it. */
+  get hasLower(): boolean {
+    return this.inUpper ? this.locs.length > 1 : true
+  }
+
+  get merged(): boolean {
+    return this.locs.length > 1
+  }
+}
+
+/** All live nodes by id, and the files with several links by their place on disk. */
+export class NodeTable {
+  private readonly slots: (Node | undefined)[] = [undefined]
+  private readonly free: NodeId[] = []
+  private readonly generations: number[] = [0]
+  private readonly links = new Map<string, Node>()
+  live = 0
+
+  get(id: NodeId): Node | undefined {
+    return this.slots[id]
+  }
+
+  /** An unused id for a node that `put` will enter. */
+  nextId(): NodeId {
+    return this.free.pop() ?? this.slots.push(undefined) - 1
+  }
+
+  put(node: Node): void {
+    const generation = (this.generations[node.id] ?? 0) + 1
+    this.generations[node.id] = generation
+    node.generation = generation
+    this.slots[node.id] = node
+    this.live++
+  }
+
+  remove(node: Node): void {
+    this.slots[node.id] = undefined
+    this.free.push(node.id)
+    this.live--
+    if (node.linkKeys !== undefined) for (const key of node.linkKeys) this.links.delete(key)
+  }
+
+  /** The node of a file with several links, by device and number on disk. */
+  byLink(dev: number, ino: number): Node | undefined {
+    return this.links.get(linkKey(dev, ino))
+  }
+
+  registerLink(node: Node, dev: number, ino: number): void {
+    const key = linkKey(dev, ino)
+    if (this.links.get(key) === node) return
+    this.links.set(key, node)
+    node.linkKeys ??= []
+    node.linkKeys.push(key)
+  }
+
+  *[Symbol.iterator](): Generator<Node> {
+    for (const node of this.slots) if (node !== undefined) yield node
+  }
+}
+
+const linkKey = (dev: number, ino: number): string => `${dev}:${ino}`
+
+/** Enters a known name of a node: into its parent's children, and as the node's first name or a further one. */
+export function addName(node: Node, parent: Dir, name: Name, container: Loc): void {
+  parent.children ??= new Map()
+  parent.children.set(name, node)
+  if (node.parent === undefined) {
+    node.parent = parent
+    node.name = name
+    node.container = container
+  } else {
+    node.more ??= []
+    node.more.push({ parent, name, container })
+  }
+}
+
+/** Forgets a known name of a node; another known one takes its place as the first. */
+export function removeName(node: Node, parent: Dir, name: Name): void {
+  if (parent.children?.get(name) === node) parent.children.delete(name)
+  if (node.parent === parent && node.name === name) {
+    const next = node.more?.shift()
+    if (node.more?.length === 0) node.more = undefined
+    node.parent = next?.parent
+    if (next !== undefined) {
+      node.name = next.name
+      node.container = next.container
+    }
+  } else if (node.more !== undefined) {
+    node.more = node.more.filter((link) => link.parent !== parent || link.name !== name)
+    if (node.more.length === 0) node.more = undefined
+  }
+}

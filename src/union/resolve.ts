@@ -1,0 +1,150 @@
+/** The first verb: look a name up through the stack. */
+
+import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { statAt } from '../sys/stat.js'
+import { Attr, type Name, type Result } from '../vfs.js'
+import type { Layer } from './layer.js'
+import type { Loc } from './loc.js'
+import { readRedirect, walkRedirect } from './redirect.js'
+import { hasOciWhiteout, isOciMark, isWhiteout, readMarks } from './whiteout.js'
+
+/** The layers of a mount, topmost first. */
+export interface Stack {
+  readonly layers: readonly Layer[]
+  /** `layers[0]` where the mount is writable. */
+  readonly upper: Layer | undefined
+  readonly followRedirects: boolean
+}
+
+/** What stands at a name in the upper that hides the layers below without being a file. */
+export type UpperWhiteout = 'none' | 'object' | 'oci'
+
+/** What `resolve` found. Reused by its caller from call to call. */
+export class Found {
+  /** Attributes as on disk of what the name shows. */
+  readonly attr = new Attr()
+  /** Directory that holds it, in the layer that provides it. */
+  container: Loc | undefined
+  /** For a directory: where its contents come from, topmost first. */
+  locs: Loc[] = []
+  /** For a directory in the upper merged with lower ones: device and number of the topmost lower one. */
+  originDev = -1
+  originIno = -1
+  upperWhiteout: UpperWhiteout = 'none'
+}
+
+const below = new Attr()
+
+/** Errors that mean "nothing of use by this name in this layer". */
+const isAbsent = (r: Result): boolean => r === -ENOENT || r === -ENOTDIR || r === -ELOOP
+
+/**
+ * Finds what `name` shows in a directory that is the merge of `locs`.
+ *
+ * @param from the first of `locs` to ask: 1 looks beneath the upper
+ * @returns 0; -ENOENT where no layer has it or a whiteout hides it; -errno of the layer
+ */
+export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Found, from = 0): Result {
+  out.container = undefined
+  out.upperWhiteout = 'none'
+  out.originDev = -1
+  out.locs = []
+  for (let i = from; i < locs.length; i++) {
+    const loc = locs[i] as Loc
+    const fd = loc.fd()
+    if (fd < 0) {
+      if (isAbsent(fd)) continue
+      return fd
+    }
+    const r = isOciMark(loc, name) ? -ENOENT : statAt(fd, name, out.attr)
+    if (r < 0) {
+      if (!isAbsent(r)) return r
+      if (hasOciWhiteout(loc, name)) {
+        if (loc.layer.writable) out.upperWhiteout = 'oci'
+        return -ENOENT
+      }
+      continue
+    }
+    if (isWhiteout(loc, name, out.attr)) {
+      if (loc.layer.writable) out.upperWhiteout = 'object'
+      return -ENOENT
+    }
+    out.container = loc
+    if ((out.attr.mode & S_IFMT) !== S_IFDIR) return 0
+    return merge(stack, locs, i, name, out)
+  }
+  return -ENOENT
+}
+
+/** Collects the directories that merge with the one found at `locs[at]`, until something ends the merge. */
+function merge(stack: Stack, locs: readonly Loc[], at: number, name: Name, out: Found): Result {
+  const top = (locs[at] as Loc).child(name)
+  out.locs.push(top)
+  let here = locs[at] as Loc
+  let dir = top
+  let looked = name
+  let rest: readonly Loc[] = locs.slice(at + 1)
+  let path: Name | undefined
+  for (;;) {
+    const redirect =
+      stack.followRedirects && hasLayersBelow(stack, dir.layer) ? readRedirect(here, looked) : undefined
+    if (rest.length === 0 && path === undefined && redirect === undefined) return 0
+    const marks = readMarks(dir)
+    if (marks < 0) return marks
+    if (marks === 1 || hasOciWhiteout(here, looked)) return 0
+    if (redirect !== undefined) {
+      if (redirect.startsWith('/')) path = redirect
+      else looked = redirect
+    }
+    const next = path === undefined ? nextDirectory(rest, looked) : nextByPath(stack, dir.layer, path)
+    if (next === undefined) return 0
+    here = next.loc
+    looked = next.name
+    rest = path === undefined ? rest.slice(rest.indexOf(here) + 1) : []
+    dir = here.child(looked)
+    if (out.locs.length === 1 && top.layer.writable) {
+      out.originDev = below.dev
+      out.originIno = below.ino
+    }
+    out.locs.push(dir)
+  }
+}
+
+const hasLayersBelow = (stack: Stack, layer: Layer): boolean => stack.layers.at(-1) !== layer
+
+interface Place {
+  loc: Loc
+  name: Name
+}
+
+/** The next directory by this name; undefined where there is none or something else ends the merge. Fills `below`. */
+function nextDirectory(locs: readonly Loc[], name: Name): Place | undefined {
+  for (const loc of locs) {
+    const found = directoryAt(loc, name)
+    if (found === 'yes') return { loc, name }
+    if (found === 'end') return undefined
+  }
+  return undefined
+}
+
+/** The same by a path from the root of each layer below `layer`. */
+function nextByPath(stack: Stack, layer: Layer, path: Name): Place | undefined {
+  for (const candidate of stack.layers.slice(stack.layers.indexOf(layer) + 1)) {
+    const walked = walkRedirect(candidate, path)
+    if (walked.loc !== undefined) {
+      const found = directoryAt(walked.loc, walked.name)
+      if (found === 'yes') return { loc: walked.loc, name: walked.name }
+      if (found === 'end') return undefined
+    }
+    if (walked.stop) return undefined
+  }
+  return undefined
+}
+
+function directoryAt(loc: Loc, name: Name): 'yes' | 'no' | 'end' {
+  const fd = loc.fd()
+  if (fd < 0) return 'no'
+  const r = isOciMark(loc, name) ? -ENOENT : statAt(fd, name, below)
+  if (r < 0) return r === -ENAMETOOLONG || !hasOciWhiteout(loc, name) ? 'no' : 'end'
+  return (below.mode & S_IFMT) === S_IFDIR ? 'yes' : 'end'
+}

@@ -1,0 +1,76 @@
+/** Opening the layers of a mount, and refusing stacks that would eat themselves. */
+
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, sep } from 'node:path'
+import { LayerfsError } from '../errors.js'
+import type { StackOptions } from '../options.js'
+import { Layer } from './layer.js'
+import type { Stack } from './resolve.js'
+import { Workdir } from './workdir.js'
+
+/** A stack in use. */
+export interface OpenStack {
+  stack: Stack
+  workdir: Workdir | undefined
+  close(): void
+}
+
+/**
+ * Opens every layer, takes the upper into use, and makes an ephemeral one where asked.
+ *
+ * @throws LayerfsError as Layer.open and Workdir.open, UPPER_IN_LOWER
+ */
+export function openStack(options: StackOptions): OpenStack {
+  const ephemeral = options.ephemeral ? makeEphemeral() : undefined
+  const upperSpec = ephemeral?.upper ?? options.upper
+  const opened: Layer[] = []
+  let workdir: Workdir | undefined
+  const close = (): void => {
+    workdir?.close()
+    for (const layer of opened) layer.root.closeRoot()
+    if (ephemeral !== undefined) rmSync(ephemeral.base, { recursive: true, force: true })
+  }
+  try {
+    for (const spec of options.lower) opened.push(Layer.open(spec, options, false))
+    const upper = upperSpec === undefined ? undefined : Layer.open(upperSpec, options, true)
+    if (upper !== undefined) {
+      refuseOverlap(upper, opened)
+      opened.unshift(upper)
+      workdir = Workdir.open(upper, ephemeral?.work ?? options.work ?? '', options)
+    }
+    const privileged = workdir === undefined || workdir.namespace === 'trusted'
+    const stack = { layers: opened, upper, followRedirects: options.redirect !== 'off' && privileged }
+    return { stack, workdir, close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+function makeEphemeral(): { base: string; upper: { path: string }; work: string } {
+  const base = mkdtempSync(join(tmpdir(), 'layerfs-'))
+  const upper = join(base, 'upper')
+  const work = join(base, 'work')
+  mkdirSync(upper, { mode: 0o755 })
+  mkdirSync(work, { mode: 0o700 })
+  return { base, upper: { path: upper }, work }
+}
+
+/** Neither may the upper be seen through a lower, nor a lower change with the upper. */
+function refuseOverlap(upper: Layer, lowers: readonly Layer[]): void {
+  const real = realpathSync(upper.path)
+  for (const lower of lowers) {
+    const other = realpathSync(lower.path)
+    const same = lower.dev === upper.dev && lower.ino === upper.ino
+    if (same || inside(real, other) || inside(other, real))
+      throw new LayerfsError(
+        'UPPER_IN_LOWER',
+        `upper ${upper.path} and lower ${lower.path} are the same or lie within each other: keep the upper outside every lower`,
+        { path: upper.path },
+      )
+  }
+}
+
+const inside = (path: string, dir: string): boolean =>
+  path === dir || path.startsWith(dir.endsWith(sep) ? dir : dir + sep)

@@ -1,0 +1,129 @@
+/** Extended attributes as users see them: a layer format's own are hidden, a user's of that kind escaped as the kernel does. */
+
+import { EINVAL, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS, S_ISGID, XATTR_SIZE_MAX } from '../abi/linux.js'
+import { ACL_ACCESS, ACL_DEFAULT, ESCAPE, FUSE_OVERLAYFS_PREFIX, overlayPrefix } from '../abi/overlay.js'
+import { chmodAt, statAt } from '../sys/stat.js'
+import * as sys from '../sys/xattr.js'
+import { Attr, type Name, type Result } from '../vfs.js'
+import { copyUp } from './copyup.js'
+import type { Core } from './core.js'
+import type { Loc } from './loc.js'
+import { isEscaped, isInternal, mapXattr } from './metadata.js'
+import { Dir, type Node } from './node.js'
+
+const PREFIXES = [overlayPrefix('trusted'), overlayPrefix('user')] as const
+
+/** The name on disk for the one a user says; undefined where users may not have it. */
+function toDisk(name: Name): Name | undefined {
+  for (const prefix of PREFIXES)
+    if (name.startsWith(prefix)) return prefix + ESCAPE + name.slice(prefix.length)
+  return name.startsWith(FUSE_OVERLAYFS_PREFIX) ? undefined : name
+}
+
+/** The name a user sees for one on disk; undefined where it is hidden. */
+function toShown(name: Name): Name | undefined {
+  if (!isInternal(name)) return name
+  if (!isEscaped(name)) return undefined
+  const prefix = name.startsWith(PREFIXES[0]) ? PREFIXES[0] : PREFIXES[1]
+  return prefix + name.slice(prefix.length + ESCAPE.length)
+}
+
+const place = { fd: -1, name: '' }
+
+/** Where the xattr calls find a node. */
+function locate(node: Node): Result {
+  if (node instanceof Dir) {
+    place.fd = (node.locs[0] as Loc).fd()
+    place.name = '.'
+  } else if (node.parent !== undefined) {
+    place.fd = node.container.fd()
+    place.name = node.name
+  } else {
+    place.fd = node.handles?.[0]?.fd ?? node.anchor
+    place.name = ''
+  }
+  return place.fd
+}
+
+export function getxattr(node: Node, name: Name, dst: Buffer): Result {
+  const xattr = toDisk(name)
+  if (xattr === undefined) return -ENODATA
+  const r = locate(node)
+  if (r < 0) return r
+  const n = sys.getXattr(place.fd, place.name, xattr, dst)
+  if (n <= 0 || dst.length === 0) return n
+  const mapped = mapXattr(name, dst.subarray(0, n), node.container.layer, 'toShown')
+  return mapped < 0 ? mapped : n
+}
+
+const names = Buffer.alloc(XATTR_SIZE_MAX)
+
+export function listxattr(node: Node, dst: Buffer): Result {
+  const r = locate(node)
+  if (r < 0) return r
+  const n = sys.listXattr(place.fd, place.name, names)
+  if (n <= 0) return n === -EOPNOTSUPP ? 0 : n
+  let shown = ''
+  for (const name of names.toString('latin1', 0, n - 1).split('\0')) {
+    const visible = toShown(name)
+    if (visible !== undefined) shown += `${visible}\0`
+  }
+  if (dst.length === 0) return shown.length
+  return shown.length > dst.length ? -ERANGE : dst.write(shown, 0, 'latin1')
+}
+
+export function setxattr(
+  core: Core,
+  node: Node,
+  name: Name,
+  value: Buffer,
+  flags: number,
+  killPriv: boolean,
+): Result {
+  const xattr = toDisk(name)
+  if (xattr === undefined) return -EPERM
+  let r = raise(core, node)
+  if (r < 0) return r
+  let stored = value
+  if (name === ACL_ACCESS || name === ACL_DEFAULT || name.startsWith('security.')) {
+    stored = Buffer.from(value)
+    r = mapXattr(name, stored, node.container.layer, 'toDisk')
+    if (r < 0) return -EINVAL
+  }
+  r = sys.setXattr(place.fd, place.name, xattr, stored, flags)
+  if (r < 0) return r
+  if (name === ACL_DEFAULT && node instanceof Dir) node.defaultAcl = undefined
+  return name === ACL_ACCESS && killPriv ? dropSetgid() : r
+}
+
+const scratch = new Attr()
+
+/** A change of the access ACL by somebody outside the group takes set-group-id away. The node is at `place`. */
+function dropSetgid(): Result {
+  const r = statAt(place.fd, place.name === '.' ? '' : place.name, scratch)
+  if (r < 0 || (scratch.mode & S_ISGID) === 0 || place.name.length === 0) return r
+  return chmodAt(place.fd, place.name, scratch.mode & 0o7777 & ~S_ISGID)
+}
+
+export function removexattr(core: Core, node: Node, name: Name): Result {
+  const xattr = toDisk(name)
+  if (xattr === undefined) return -ENODATA
+  // Nothing is copied up for an xattr that is not there.
+  let r = locate(node)
+  if (r < 0) return r
+  r = sys.getXattr(place.fd, place.name, xattr, nothing)
+  if (r < 0) return r
+  r = raise(core, node)
+  if (r < 0) return r
+  r = sys.removeXattr(place.fd, place.name, xattr)
+  if (name === ACL_DEFAULT && node instanceof Dir) node.defaultAcl = undefined
+  return r
+}
+
+const nothing = Buffer.alloc(0)
+
+function raise(core: Core, node: Node): Result {
+  if (core.workdir === undefined) return -EROFS
+  const r = copyUp(core, node)
+  return r < 0 ? r : locate(node)
+}
