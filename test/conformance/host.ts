@@ -7,15 +7,17 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { S_IFCHR } from '../../src/abi/linux.js'
 import type * as library from '../../src/index.js'
+import { mountFuseOverlayfs, mountOverlay, umount } from '../support/mounts.js'
 import { mknod } from '../support/sys.js'
 import { CASES } from './cases/index.js'
 import type { Work } from './runner.js'
-import type { Layout, Subject } from './subjects.js'
+import type { Layout, Subject, System } from './subjects.js'
 
 export interface Job {
   /** An empty directory of ours. */
   scratch: string
   layout: Layout
+  system: System
   options: NonNullable<Subject['options']>
   names: string[]
   runner: string
@@ -62,18 +64,28 @@ const run = (): void => {
   if (status !== 0) console.error(`runner ended with ${signal ?? status}`)
 }
 
-if (job.layout === 'directory') run()
-else {
-  const { mount } = (await import(job.library)) as typeof library
-  const lower = job.layout === 'upper' ? [at('lowest')] : [at('lower'), at('lowest')]
-  const mounted = await mount({
-    ...job.options,
-    lower,
+/** @returns how to unmount again */
+async function mounted(): Promise<() => void | Promise<void>> {
+  const stack = {
+    lower: job.layout === 'upper' ? [at('lowest')] : [at('lower'), at('lowest')],
     upper: at('upper'),
     work: at('work'),
     mountpoint: at('mnt'),
-  })
+  }
+  if (job.system === 'layerfs') {
+    const { mount } = (await import(job.library)) as typeof library
+    const m = await mount({ ...job.options, ...stack })
+    return () => m.unmount()
+  }
+  if (job.system === 'overlay') mountOverlay(stack)
+  else mountFuseOverlayfs(stack)
+  return () => umount(at('mnt'))
+}
+
+if (job.layout === 'directory') run()
+else {
+  const unmount = await mounted()
   run()
-  await mounted.unmount()
+  await unmount()
 }
 process.exit(0)

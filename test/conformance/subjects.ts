@@ -13,7 +13,12 @@ import type { Identity } from '../support/identity.js'
  */
 export type Layout = 'directory' | 'upper' | 'lower' | 'merged'
 
+/** A union filesystem the suite knows to mount. */
+export type System = 'layerfs' | 'overlay' | 'fuse-overlayfs'
+
 export interface Subject {
+  /** What is mounted: layerfs unless said otherwise. */
+  system?: System
   as: Identity
   layout: Layout
   options?: Partial<MountOptions>

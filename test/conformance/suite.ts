@@ -1,11 +1,10 @@
 /** Turns the cases into vitest's tests, for one subject. */
 import { spawn } from 'node:child_process'
-import fs from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { command, environment, type Identity, scratch } from '../support/identity.js'
-import { release } from '../support/mounts.js'
+import { discard } from '../support/mounts.js'
 import { type Stage, stage } from '../support/stage.js'
 import { CASES } from './cases/index.js'
 import type { Job } from './host.js'
@@ -23,6 +22,7 @@ async function run(subject: Subject, staged: Stage, names: string[]): Promise<Ou
   const job: Job = {
     scratch: dir,
     layout: subject.layout,
+    system: subject.system ?? 'layerfs',
     options: subject.options ?? {},
     names,
     runner: path.join(staged.dir, 'tests/runner.js'),
@@ -64,15 +64,17 @@ async function run(subject: Subject, staged: Stage, names: string[]): Promise<Ou
     child.once('close', (code, signal) => resolve(code ?? signal))
   })
   clearTimeout(watchdog)
-  release(dir)
-  fs.rmSync(dir, { recursive: true, force: true })
+  discard(dir)
   const end = hung === undefined ? `ended with ${status}` : `hung in "${hung}" and was killed`
   for (const name of names) {
     if (!outcomes.has(name)) outcomes.set(name, `did not run: the host ${end}\n${stderr}`)
   }
-  if (stderr !== '') console.error(`${subject.as}, ${subject.layout}:\n${stderr}`)
+  if (stderr !== '') console.error(`${label(subject)}:\n${stderr}`)
   return outcomes
 }
+
+const label = ({ as, layout, system }: Subject): string =>
+  [as, layout, ...(system ? [system] : [])].join(', ')
 
 const applies = (it: NamedCase, as: Identity): boolean =>
   it.needs === undefined || as === 'root' || (it.needs === 'mortal' && as === 'plain')
@@ -83,7 +85,7 @@ export function conformance(subject: Subject): void {
   const cases = CASES.filter((it) => applies(it, subject.as))
   const names = cases.map((it) => it.name)
 
-  describe(`${subject.as}, ${subject.layout}`, () => {
+  describe(label(subject), () => {
     let staged: Stage
     let outcomes: Outcomes
 

@@ -3,7 +3,7 @@
  * Paths are byte strings (latin1), as in src/sys.
  */
 import koffi from 'koffi'
-import { AT_FDCWD } from '../../src/abi/linux.js'
+import { AT_FDCWD, SEEK_SET } from '../../src/abi/linux.js'
 import { errnoText } from '../../src/errors.js'
 import * as file from '../../src/sys/file.js'
 import { bind, cstr, result } from '../../src/sys/libc.js'
@@ -37,11 +37,15 @@ const c = {
   munmap: bind('int munmap(void *, size_t)'),
   msync: bind('int msync(void *, size_t, int)'),
 }
-const mmapCall = koffi
-  .load('libc.so.6')
-  .func('void *mmap64(void *, size_t, int, int, int, int64_t)') as unknown as (
+const libc = koffi.load('libc.so.6')
+const mmap = libc.func('void *mmap64(void *, size_t, int, int, int, int64_t)') as unknown as (
   ...args: (number | null)[]
 ) => bigint
+const lseek64 = libc.func('int64_t lseek64(int, int64_t, int)') as unknown as (
+  fd: number,
+  pos: bigint,
+  whence: number,
+) => number | bigint
 
 export const renameat2 = (from: string, to: string, flags = 0): void => {
   ok(name.renameAt(AT_FDCWD, from, AT_FDCWD, to, flags), 'renameat2')
@@ -161,6 +165,11 @@ export function getdents(fd: number, room = 32768): Dirent[] {
   return entries
 }
 
+/** Has the next getdents go on at a cookie, of which all 64 bits count. */
+export function seekdir(fd: number, cookie: bigint): void {
+  if (lseek64(fd, cookie, SEEK_SET) < 0) throw new SysError(koffi.errno(), 'lseek')
+}
+
 /** All entries of a directory from its current position. */
 export function alldents(fd: number, room = 32768): Dirent[] {
   const all: Dirent[] = []
@@ -199,7 +208,7 @@ export class Mapping {
     shared = true,
   ) {
     const flags = (shared ? 1 : 2) | (fd < 0 ? 0x20 : 0)
-    this.pointer = mmapCall(null, length, writable ? 3 : 1, flags, fd, 0)
+    this.pointer = mmap(null, length, writable ? 3 : 1, flags, fd, 0)
     if (BigInt.asUintN(64, this.pointer) === MAP_FAILED) throw new SysError(koffi.errno(), 'mmap')
     this.bytes = Buffer.from(koffi.view(this.pointer, length))
   }
