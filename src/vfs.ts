@@ -64,7 +64,11 @@ export class Entry {
 /** What open, create and tmpfile answer. */
 export class Opened {
   fh: Fh = NO_FH
-  /** A descriptor whose file the kernel may read and write without us (FUSE passthrough), or -1. It lives as long as `fh`. */
+  /**
+   * A descriptor whose file the kernel may read and write without us (FUSE passthrough), or -1. The kernel opens that
+   * file anew with the caller's O_* flags: writing included. While a node is open anywhere, all its opens use the
+   * file of the first, so a node offers one only where its data will not move (no copy-up ahead).
+   */
   backing = -1
   /** Pages the kernel has cached of this file are still right. */
   keepCache = true
@@ -106,6 +110,23 @@ export interface DirSink {
    * @param entry attributes and node of the entry when the listing is `plus`; node 0 where there is none (`.`, `..`)
    */
   add(name: Name, ino: number, dtype: number, next: number, entry: Entry | undefined): void
+}
+
+/**
+ * Tells the kernel to forget what it has cached. `attributes` and `epoch` may be called from within a request; the
+ * others are sent soon after, by another thread, since the kernel takes locks for them that a request may hold.
+ */
+export interface Notifier {
+  /** A node's attributes are asked for anew. */
+  attributes(node: NodeId): void
+  /** Every name is asked for anew (since Linux 6.16; without effect before). */
+  epoch(): void
+  /** A node's cached pages from `pos` on; `length` 0: to the end. */
+  pages(node: NodeId, pos: number, length: number): void
+  /** One name, there or not. */
+  entry(parent: NodeId, name: Name): void
+  /** A name that is gone, with its node: watchers learn of it. */
+  remove(parent: NodeId, child: NodeId, name: Name): void
 }
 
 /**
@@ -189,4 +210,9 @@ export interface Filesystem {
   syncfs(): Result
   /** The mount is gone: finish what is pending and close everything. */
   destroy(): void
+
+  /** Gives the engine the means to tell the kernel what to forget. Called once, before the first request, where the transport can. */
+  attach?(notifier: Notifier): void
+  /** What the engine tells about itself in `layerfs.status`: layers, caches, copy-ups. Must survive JSON. */
+  status?(): Record<string, unknown>
 }

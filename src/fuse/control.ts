@@ -1,0 +1,43 @@
+import { ENODATA, ERANGE } from '../abi/linux.js'
+import { type Name, type NodeId, type Result, ROOT } from '../vfs.js'
+
+/** Virtual xattrs of the mount's root that tell about the session. Other `layerfs.*` names are the engine's. */
+export const XATTR_STATUS = 'layerfs.status'
+export const XATTR_STATS = 'layerfs.stats'
+
+/** Answers the session's own xattrs. Their values are JSON, made anew when the size is asked for. */
+export class Control {
+  private readonly sources: ReadonlyMap<Name, () => unknown>
+  /** The value whose size was told last: the read that follows gets that one, so that it fits. */
+  private told: { name: Name; value: Buffer } | undefined
+
+  constructor(status: () => unknown, stats: () => unknown) {
+    this.sources = new Map([
+      [XATTR_STATUS, status],
+      [XATTR_STATS, stats],
+    ])
+  }
+
+  /** Whether an xattr of a node is answered here. */
+  owns(node: NodeId, name: Name): boolean {
+    return node === ROOT && name.charCodeAt(0) === 0x6c && this.sources.has(name)
+  }
+
+  /** As Filesystem.getxattr. */
+  getxattr(name: Name, dst: Buffer): Result {
+    const source = this.sources.get(name)
+    if (source === undefined) return -ENODATA
+    if (dst.length === 0) {
+      const value = Buffer.from(JSON.stringify(source()))
+      this.told = { name, value }
+      return value.length
+    }
+    const value =
+      this.told?.name === name && this.told.value.length <= dst.length
+        ? this.told.value
+        : Buffer.from(JSON.stringify(source()))
+    this.told = undefined
+    if (value.length > dst.length) return -ERANGE
+    return value.copy(dst)
+  }
+}

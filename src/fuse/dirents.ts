@@ -1,0 +1,48 @@
+import { DIRENT, ENTRY_OUT, OUT_HEADER } from '../abi/fuse.js'
+import type { DirSink, Entry, Name } from '../vfs.js'
+import type { Reply } from './reply.js'
+
+const align = (size: number): number => (size + 7) & ~7
+
+/** Packs fuse_dirent or fuse_direntplus records into the body of a reply, padded to 8 bytes each. */
+export class Dirents implements DirSink {
+  private readonly reply: Reply
+  private plus = false
+  private limit = 0
+  /** Bytes packed so far. */
+  used = 0
+
+  constructor(reply: Reply) {
+    this.reply = reply
+  }
+
+  begin(limit: number, plus: boolean): void {
+    this.plus = plus
+    this.limit = Math.min(limit, this.reply.capacity)
+    this.used = 0
+  }
+
+  room(name: Name): boolean {
+    const fixed = this.plus ? ENTRY_OUT.size + DIRENT.name : DIRENT.name
+    return this.used + align(fixed + name.length) <= this.limit
+  }
+
+  add(name: Name, ino: number, dtype: number, next: number, entry: Entry | undefined): void {
+    const { reply } = this
+    let at = this.used
+    if (this.plus) {
+      if (entry === undefined || entry.node === 0) reply.zero(at, ENTRY_OUT.size)
+      else reply.entry(entry, at)
+      at += ENTRY_OUT.size
+    }
+    reply.u64(at + DIRENT.ino, ino)
+    reply.u64(at + DIRENT.off, next)
+    reply.u32(at + DIRENT.namelen, name.length)
+    reply.u32(at + DIRENT.type, dtype)
+    at += DIRENT.name
+    reply.buffer.write(name, OUT_HEADER + at, name.length, 'latin1')
+    const end = at + name.length
+    this.used = align(end)
+    if (this.used > end) reply.zero(end, this.used - end)
+  }
+}

@@ -1,0 +1,220 @@
+import * as F from '../abi/fuse.js'
+import { EACCES, EAGAIN, EINTR, EIO, ENODEV, ENOENT, ENOSYS, EOPNOTSUPP, EPROTO } from '../abi/linux.js'
+import { errnoName, errnoText, LayerfsError } from '../errors.js'
+import type { Filesystem, Result } from '../vfs.js'
+import { type BackingDevice, Backings } from './backing.js'
+import { Context, MALFORMED, NO_REPLY } from './context.js'
+import { Control } from './control.js'
+import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
+import { mayLack, OPS, opName } from './ops.js'
+import { Reply } from './reply.js'
+import { Request } from './request.js'
+import { Counters } from './stats.js'
+import { describe, outcome } from './trace.js'
+
+/** The kernel's end: /dev/fuse, or a test's. Calls answer as read(2), write(2), ioctl(2) with -errno. */
+export interface Device extends BackingDevice {
+  /** One whole request. Blocks. */
+  read(dst: Buffer): Result
+  write(src: Buffer, count: number): Result
+  /** Hears who sent the request just read, and when (performance.now). */
+  heard(tid: number, now: number): void
+}
+
+export interface SessionOptions {
+  /** Seconds for which the kernel may keep names and attributes. */
+  timeout: number
+  writeback: boolean
+  passthrough: boolean
+  /** Requests of other users than root and this one are answered EACCES: the `allow_root` of libfuse. */
+  onlyRootAnd?: number
+  /** Log each request. */
+  debug: boolean
+  counters?: Counters
+  /** One line for the log, without its newline. */
+  log: (line: string) => void
+  /** What `layerfs.status` tells of the mount, next to what the session and the engine know. */
+  status?: () => Record<string, unknown>
+}
+
+/** Requests that come with a body of one page besides their data. */
+const REQUEST_BYTES = MAX_IO + 4096
+/** Errnos that fuse_out_header takes are below this. */
+const MAX_ERRNO = 512
+/** Requests that others may send under `allow_root`: they concern what was opened with permission, or nobody's file. */
+const ANYBODY: ReadonlySet<number> = new Set([
+  F.FUSE_FORGET,
+  F.FUSE_BATCH_FORGET,
+  F.FUSE_READ,
+  F.FUSE_WRITE,
+  F.FUSE_FLUSH,
+  F.FUSE_RELEASE,
+  F.FUSE_FSYNC,
+  F.FUSE_INTERRUPT,
+  F.FUSE_READDIR,
+  F.FUSE_READDIRPLUS,
+  F.FUSE_RELEASEDIR,
+  F.FUSE_DESTROY,
+])
+
+/**
+ * Serves one mount: reads a request, runs its row of the table, writes the reply; one at a time, on one thread,
+ * until the device says that the mount is gone.
+ */
+export class Session {
+  readonly counters: Counters
+  private readonly device: Device
+  private readonly options: SessionOptions
+  private readonly x: Context
+  private stopped = false
+
+  constructor(fs: Filesystem, device: Device, options: SessionOptions) {
+    this.device = device
+    this.options = options
+    this.counters = options.counters ?? new Counters()
+    this.x = new Context(
+      fs,
+      new Request(REQUEST_BYTES),
+      new Reply(MAX_IO, options.timeout),
+      new Backings(device),
+      new Control(
+        () => this.status(),
+        () => this.counters.snapshot(opName),
+      ),
+      this.counters,
+    )
+  }
+
+  get features(): Features {
+    return this.x.features
+  }
+
+  /** What the mount and its engine tell about themselves. */
+  status(): Record<string, unknown> {
+    const { features, backings, fs } = this.x
+    return {
+      ...this.options.status?.(),
+      protocol: `7.${features.minor}`,
+      features: features.names,
+      passthrough: { enabled: backings.enabled, granted: backings.granted, refused: backings.refused },
+      memory: process.memoryUsage.rss(),
+      engine: fs.status?.() ?? {},
+    }
+  }
+
+  /**
+   * Reads and answers FUSE_INIT, which the kernel sends first.
+   * @throws LayerfsError UNSUPPORTED where the kernel is too old, MOUNT_FAILED where it went away
+   */
+  init(): Features {
+    const { x } = this
+    const wishes: Wishes = {
+      writeback: this.options.writeback,
+      passthrough: this.options.passthrough,
+      endless: x.reply.endless,
+    }
+    for (;;) {
+      const n = this.next()
+      if (n < 0) throw new LayerfsError('MOUNT_FAILED', `the kernel gave up the mount: ${errnoText(n)}`)
+      if (!x.req.load(n) || x.req.opcode !== F.FUSE_INIT || x.req.size < F.INIT_IN.flags + 4) {
+        this.answer(-EIO)
+        continue
+      }
+      const features = negotiate(x.req, x.reply, wishes)
+      if (typeof features === 'string') {
+        this.answer(-EPROTO)
+        throw new LayerfsError('UNSUPPORTED', features)
+      }
+      this.answer(F.INIT_OUT.size)
+      if (features === undefined) continue
+      x.features = features
+      x.backings.enabled = features.passthrough
+      return features
+    }
+  }
+
+  /** Serves until the mount is gone or `stop` was called. */
+  run(): void {
+    while (!this.stopped) {
+      const n = this.next()
+      if (n === -ENODEV) return
+      if (n < 0) {
+        this.options.log(`reading a request failed: ${errnoText(n)}`)
+        return
+      }
+      this.serve(n)
+    }
+  }
+
+  /** Lets `run` return after the request at hand, or once `read` answers EINTR. */
+  stop(): void {
+    this.stopped = true
+  }
+
+  /** The size of the next request; -ENODEV at the end. */
+  private next(): number {
+    for (;;) {
+      const n = this.device.read(this.x.req.buffer)
+      // ENOENT: the request was withdrawn while it was being read.
+      if (n === -EINTR || n === -EAGAIN || n === -ENOENT) {
+        if (this.stopped) return -ENODEV
+        continue
+      }
+      // A mount that is gone reads as its end.
+      if (n === 0) return -ENODEV
+      return n
+    }
+  }
+
+  /** Handles the request of `n` bytes in the buffer. */
+  serve(n: number): void {
+    const { x } = this
+    const began = performance.now()
+    const whole = n >= F.IN_HEADER && x.req.load(n)
+    if (n < F.IN_HEADER) {
+      this.options.log(`a request of ${n} bytes has no header`)
+      return
+    }
+    this.device.heard(x.req.caller.pid, began)
+    const op = OPS[x.req.opcode]
+    const line = this.options.debug && op !== undefined && whole ? describe(op, x) : undefined
+    const result = whole ? this.handle() : op?.silent === true ? NO_REPLY : MALFORMED
+    if (result !== NO_REPLY) this.answer(result)
+    const ms = performance.now() - began
+    if (x.req.opcode < F.OPCODES) this.counters.count(x.req.opcode, ms, result < 0 && result !== NO_REPLY)
+    if (line !== undefined && op !== undefined) this.options.log(`${line} -> ${outcome(op, x, result, ms)}`)
+  }
+
+  private handle(): number {
+    const { x } = this
+    const op = OPS[x.req.opcode]
+    if (op === undefined) return -ENOSYS
+    if (x.req.size < op.min) return op.silent ? NO_REPLY : MALFORMED
+    if (this.options.onlyRootAnd !== undefined && this.denied()) return -EACCES
+    try {
+      const r = op.run(x)
+      return r === -ENOSYS && !mayLack(op) ? -EOPNOTSUPP : r
+    } catch (error) {
+      const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.options.log(`${op.name} of node ${x.req.node} failed within layerfs: ${what}`)
+      return op.silent ? NO_REPLY : -EIO
+    }
+  }
+
+  private denied(): boolean {
+    const { uid } = this.x.req.caller
+    return uid !== 0 && uid !== this.options.onlyRootAnd && !ANYBODY.has(this.x.req.opcode)
+  }
+
+  /** Sends a body of `result` bytes, or an error. */
+  private answer(result: number): void {
+    const { req, reply } = this.x
+    const error = result >= 0 ? 0 : result > -MAX_ERRNO ? result : -EIO
+    const total = reply.head(req, error, Math.max(result, 0))
+    const sent = this.device.write(reply.buffer, total)
+    // ENOENT: nobody waits for it any more. ENODEV: the mount is gone.
+    if (sent >= 0 || sent === -ENOENT || sent === -ENODEV) return
+    this.options.log(`the kernel refused the reply to ${opName(req.opcode)}: ${errnoName(sent)}`)
+    if (error === 0) this.device.write(reply.buffer, reply.head(req, -EIO, 0))
+  }
+}

@@ -1,0 +1,85 @@
+import { EAGAIN } from '../abi/linux.js'
+import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
+import { bindToProcessor, processorOf } from '../sys/thread.js'
+import type { Result } from '../vfs.js'
+
+/**
+ * How the session's thread waits for the next request. A wake-up across processors costs twenty times what the
+ * request itself does, so:
+ *
+ * - `free`: a blocking read, and the scheduler decides where.
+ * - `follow`: the thread moves to the processor of its latest caller. Good for one client at a time.
+ * - `spin`: asks again for a while before it sleeps: processor time for latency.
+ *
+ * None costs anything at rest.
+ */
+export type WakeMode = 'free' | 'follow' | 'spin'
+
+/** Shortest time between two looks at where a caller runs, milliseconds: a look costs as much as a request or two. */
+const LOOK_MS = 2
+/** How long `spin` asks before it sleeps, milliseconds. */
+const SPIN_MS = 0.05
+
+export interface Waiter {
+  /** Reads the next request. */
+  read(dst: Buffer): Result
+  /** Hears who sent the request just read, and when. */
+  heard(tid: number, now: number): void
+}
+
+class Free implements Waiter {
+  protected readonly fd: number
+
+  constructor(fd: number) {
+    this.fd = fd
+  }
+
+  read(dst: Buffer): Result {
+    return readFd(this.fd, dst)
+  }
+
+  heard(_tid: number, _now: number): void {}
+}
+
+class Follow extends Free {
+  private looked = 0
+  private processor = -1
+
+  override heard(tid: number, now: number): void {
+    if (tid === 0 || now - this.looked < LOOK_MS) return
+    this.looked = now
+    const processor = processorOf(tid)
+    if (processor < 0 || processor === this.processor) return
+    if (bindToProcessor(processor) >= 0) this.processor = processor
+  }
+}
+
+class Spin extends Free {
+  constructor(fd: number) {
+    super(fd)
+    setNonblocking(fd, true)
+  }
+
+  override read(dst: Buffer): Result {
+    let n = readFd(this.fd, dst)
+    if (n !== -EAGAIN) return n
+    const until = performance.now() + SPIN_MS
+    do {
+      n = readFd(this.fd, dst)
+      if (n !== -EAGAIN) return n
+    } while (performance.now() < until)
+    const ready = waitReadable(this.fd, -1)
+    return ready < 0 ? ready : readFd(this.fd, dst)
+  }
+}
+
+export function waiter(mode: WakeMode, fd: number): Waiter {
+  switch (mode) {
+    case 'free':
+      return new Free(fd)
+    case 'follow':
+      return new Follow(fd)
+    case 'spin':
+      return new Spin(fd)
+  }
+}
