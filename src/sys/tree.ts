@@ -33,10 +33,17 @@ export function cloneReadOnly(fd: number): Result {
     ),
   )
   if (clone < 0) return fd
+  // Where a user namespace has locked the access time setting, at least nothing is written.
+  if (setAttributes(clone, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME, MOUNT_ATTR_ATIME) < 0)
+    setAttributes(clone, MOUNT_ATTR_RDONLY, 0)
+  close(fd)
+  return clone
+}
+
+/** mount_setattr(2) of a whole tree. */
+function setAttributes(fd: number, set: number, clear: number): Result {
   const attr = Buffer.alloc(32)
-  attr.writeBigUInt64LE(BigInt(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME), 0)
-  attr.writeBigUInt64LE(BigInt(MOUNT_ATTR_ATIME), 8)
-  const r = syscall(SYS_MOUNT_SETATTR, clone, cstr(''), AT_EMPTY_PATH | AT_RECURSIVE, attr, attr.length)
-  close(r < 0 ? clone : fd)
-  return r < 0 ? fd : clone
+  attr.writeBigUInt64LE(BigInt(set), 0)
+  attr.writeBigUInt64LE(BigInt(clear), 8)
+  return result(syscall(SYS_MOUNT_SETATTR, fd, cstr(''), AT_EMPTY_PATH | AT_RECURSIVE, attr, attr.length))
 }

@@ -1,16 +1,18 @@
 /** One directory of the stack: opened once, told apart by its filesystem, its id maps and its whiteout form. */
 
+import { existsSync, realpathSync } from 'node:fs'
+import { relative } from 'node:path'
 import { AT_FDCWD, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, O_DIRECTORY, O_PATH } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import { IdMap, type IdRange } from '../idmap.js'
 import type { LayerSpec, StackOptions } from '../options.js'
-import { open } from '../sys/file.js'
+import { open, openBeneath } from '../sys/file.js'
 import { filesystemUuid } from '../sys/handle.js'
 import { bytesOf } from '../sys/libc.js'
 import { stat } from '../sys/stat.js'
 import { cloneReadOnly } from '../sys/tree.js'
 import { readXattr } from '../sys/xattr.js'
-import { Attr } from '../vfs.js'
+import { Attr, type Name } from '../vfs.js'
 import { Loc } from './loc.js'
 
 /** The forms a whiteout is written in: char device 0/0 (overlayfs), or a file `.wh.NAME` (OCI, AUFS). */
@@ -18,6 +20,11 @@ export type WhiteoutForm = 'overlay' | 'oci'
 
 /** Internal xattr of a layer's root that declares the one form its whiteouts have, so that the other's names are plain files. */
 export const FORM_XATTRS = ['trusted.overlay.layerfs.whiteouts', 'user.overlay.layerfs.whiteouts'] as const
+
+/** A stack, and where it will be mounted, if anywhere. */
+export interface UnionOptions extends StackOptions {
+  mountpoint?: string
+}
 
 export class Layer {
   readonly root: Loc
@@ -44,6 +51,9 @@ export class Layer {
     this.root = Loc.root(this, fd)
   }
 
+  /** Where the mountpoint of this very mount lies within the layer: what it covers, opened before it did. */
+  covered: { path: Name; fd: number } | undefined
+
   /** Whether `.wh.NAME` hides NAME here. */
   get ociWhiteouts(): boolean {
     return this.form !== 'overlay'
@@ -55,20 +65,34 @@ export class Layer {
    *
    * @throws LayerfsError NO_SUCH_DIRECTORY, NOT_A_DIRECTORY, ACCESS_DENIED, BAD_MAP
    */
-  static open(spec: LayerSpec, options: StackOptions, writable: boolean): Layer {
+  static open(spec: LayerSpec, options: UnionOptions, writable: boolean): Layer {
+    const { mountpoint } = options
     const path = bytesOf(spec.path)
     let fd = open(AT_FDCWD, path, O_PATH | O_DIRECTORY)
     if (fd < 0) throw cannotOpen(spec.path, -fd)
     const { uids, gids } = mapsOf(spec, options)
-    if (!writable) fd = cloneReadOnly(fd)
+    const clone = writable ? fd : cloneReadOnly(fd)
+    const sharesMounts = clone === fd
+    fd = clone
     const attr = new Attr()
     const r = stat(fd, attr)
     if (r < 0) throw cannotOpen(spec.path, -r)
-    return new Layer(spec.path, fd, attr, writable, uids, gids, declaredForm(fd, spec.path))
+    const layer = new Layer(spec.path, fd, attr, writable, uids, gids, declaredForm(fd, spec.path))
+    if (sharesMounts && mountpoint !== undefined && existsSync(mountpoint)) layer.cover(mountpoint)
+    return layer
+  }
+
+  /** Keeps hold of the directory beneath the mountpoint, so that the daemon never walks into its own mount. */
+  private cover(mountpoint: string): void {
+    const below = relative(realpathSync(this.path), realpathSync(mountpoint))
+    if (below === '' || below === '..' || below.startsWith('../')) return
+    const path = bytesOf(below)
+    const fd = openBeneath(this.root.fd(), path, O_PATH | O_DIRECTORY)
+    if (fd >= 0) this.covered = { path, fd }
   }
 }
 
-const mapsOf = (spec: LayerSpec, o: StackOptions): { uids: IdMap; gids: IdMap } => {
+const mapsOf = (spec: LayerSpec, o: UnionOptions): { uids: IdMap; gids: IdMap } => {
   const map = (ranges: IdRange[], squash: number | undefined): IdMap =>
     squash !== undefined ? IdMap.squash(squash) : ranges.length === 0 ? IdMap.IDENTITY : new IdMap(ranges)
   return {

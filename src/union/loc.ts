@@ -52,6 +52,8 @@ export class Loc {
   fd(): Result {
     if (this.parent === undefined) return this.rootFd
     if (this.cached >= 0) return cache.get(this) ?? this.cached
+    const { covered } = this.layer
+    if (covered !== undefined && this.path() === covered.path) return covered.fd
     const up = this.parent.fd()
     if (up < 0) return up
     const fd = open(up, this.name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
@@ -71,6 +73,7 @@ export class Loc {
   closeRoot(): void {
     if (this.rootFd >= 0) close(this.rootFd)
     this.rootFd = -1
+    if (this.layer.covered !== undefined) close(this.layer.covered.fd)
   }
 
   /** The path from the layer's root, without a leading slash; empty for the root itself. */

@@ -121,13 +121,13 @@ export function statNode(core: Core, node: Node, out: Attr): Result {
 
 /** The attributes of a node as on disk. */
 export function statRaw(node: Node, out: Attr): Result {
-  const handle = node.handles?.[0]
-  if (node.parent !== undefined) {
-    if (handle !== undefined) return stat(handle.fd, out)
+  if (node instanceof Dir && (node.parent === undefined || node.container.layer.covered !== undefined)) {
+    if (!node.removed) return stat((node.locs[0] as Loc).fd(), out)
+  } else if (node.parent !== undefined) {
     const fd = node.container.fd()
     return fd < 0 ? fd : statAt(fd, node.name, out)
   }
-  if (node instanceof Dir && !node.removed) return stat((node.locs[0] as Loc).fd(), out)
+  const handle = node.handles?.[0]
   if (node.anchor >= 0) return stat(node.anchor, out)
   if (handle !== undefined) return stat(handle.fd, out)
   if (node.epitaph === undefined) return -ESTALE

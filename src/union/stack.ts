@@ -4,8 +4,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { LayerfsError } from '../errors.js'
-import type { StackOptions } from '../options.js'
-import { Layer } from './layer.js'
+import { Layer, type UnionOptions } from './layer.js'
 import type { Stack } from './resolve.js'
 import { Workdir } from './workdir.js'
 
@@ -21,7 +20,7 @@ export interface OpenStack {
  *
  * @throws LayerfsError as Layer.open and Workdir.open, UPPER_IN_LOWER
  */
-export function openStack(options: StackOptions): OpenStack {
+export function openStack(options: UnionOptions): OpenStack {
   const ephemeral = options.ephemeral ? makeEphemeral() : undefined
   const upperSpec = ephemeral?.upper ?? options.upper
   const opened: Layer[] = []

@@ -12,7 +12,6 @@ import {
   S_IFDIR,
   S_IFLNK,
 } from '../abi/linux.js'
-import type { StackOptions } from '../options.js'
 import { close, fsync as fsyncFd, open as openFd } from '../sys/file.js'
 import { readlinkAt } from '../sys/name.js'
 import { stat, statFs } from '../sys/stat.js'
@@ -35,7 +34,7 @@ import { Core, type Policy } from './core.js'
 import { create, link, make, tmpfile } from './create.js'
 import * as file from './file.js'
 import { InodeNumbers } from './ino.js'
-import type { Layer } from './layer.js'
+import type { Layer, UnionOptions } from './layer.js'
 import { type Loc, openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir } from './node.js'
@@ -63,7 +62,7 @@ const XATTR_WHICH = 'layerfs.which'
  *
  * @throws LayerfsError for every directory that will not do, with the reason
  */
-export function createUnion(options: StackOptions, transport: Transport): Union {
+export function createUnion(options: UnionOptions, transport: Transport): Union {
   const opened = openStack(options)
   const privileged = opened.workdir?.namespace === 'trusted'
   const policy: Policy = {
