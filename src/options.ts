@@ -174,7 +174,8 @@ function choice<K extends keyof MountOptions>(
     write(from) {
       const text = Object.keys(values).find((v) => values[v] === from[key])
       const isDefault = key in DEFAULTS && DEFAULTS[key as keyof typeof DEFAULTS] === from[key]
-      return text === undefined || isDefault ? [] : [`${name}=${text}`]
+      if (text === undefined || isDefault) return []
+      return [text === bare ? name : `${name}=${text}`]
     },
     ...(bare === undefined ? {} : { bare }),
   }
@@ -331,7 +332,7 @@ export function setOption(into: PartialOptions, name: string, value: string | un
 function unknown(name: string): LayerfsError {
   const names = [
     ...ROWS.keys(),
-    ...Object.keys(ALIASES),
+    ...Object.keys(ALIASES).filter((alias) => alias !== 'lowerdir+'),
     'lowerdir',
     'upperdir',
     'userxattr',
@@ -370,12 +371,4 @@ export function formatOptions(options: PartialOptions): string {
     return words.join(',')
   }
   return optionWords(options).map(escapeOption).join(',')
-}
-
-/** The words of a `layerfs mount` command line that mean the same, mountpoint last. */
-export function formatFlags(options: MountOptions): string[] {
-  const { kernelOptions, ...rest } = options
-  const flags = optionWords(rest).map((word) => `--${word}`)
-  const passed = kernelOptions.length === 0 ? [] : ['-o', kernelOptions.map(escapeOption).join(',')]
-  return [...flags, ...passed, options.mountpoint]
 }

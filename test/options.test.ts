@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EXIT_CODES, errnoName, errnoText, exitCodeOf, LayerfsError } from '../src/errors.js'
+import type { IdRange } from '../src/idmap.js'
 import {
   DEFAULT_TIMEOUT,
-  formatFlags,
   formatLayer,
   formatOptions,
   type LayerSpec,
@@ -14,6 +14,9 @@ import {
   withDefaults,
 } from '../src/options.js'
 import { joinPaths, nearest, splitOptions, splitPaths } from '../src/tokens.js'
+
+// The same cases every time: a failure is a change's fault, not the dice's.
+fc.configureGlobal({ seed: 1, numRuns: 500 })
 
 function refusal(f: () => unknown): LayerfsError {
   try {
@@ -48,8 +51,7 @@ describe('option strings as the field writes them', () => {
     ['lowerdir="/a,b:/c"', ['/a,b', '/c']],
     ['lowerdir=/a\\\\b', ['/a\\b']],
   ])('%s', (line, paths) => {
-    if (line.includes('"/a,b":')) expect(lowers(line)).toEqual(paths)
-    else expect(lowers(line)).toEqual(paths)
+    expect(lowers(line)).toEqual(paths)
   })
 
   test('a context in quotes keeps its commas', () => {
@@ -135,7 +137,7 @@ const path = fc
     maxLength: 12,
   })
   .map((s) => `/${s}`)
-const ranges = fc.constantFrom(
+const ranges = fc.constantFrom<IdRange[]>(
   [{ disk: 0, shown: 100000, count: 65536 }],
   [
     { disk: 0, shown: 1000, count: 1 },
@@ -158,7 +160,11 @@ describe('written and read back', () => {
   })
 
   test('a layer with its maps', () => {
-    fc.assert(fc.property(layer, (l) => expect(parseLayer(formatLayer(l))).toEqual(l)))
+    fc.assert(
+      fc.property(layer, (l) => {
+        expect(parseLayer(formatLayer(l))).toEqual(l)
+      }),
+    )
   })
 
   const options: fc.Arbitrary<PartialOptions> = fc.record(
@@ -198,7 +204,11 @@ describe('written and read back', () => {
   )
 
   test('option strings', () => {
-    fc.assert(fc.property(options, (o) => expect(parseOptions(formatOptions(o))).toEqual(o)))
+    fc.assert(
+      fc.property(options, (o) => {
+        expect(parseOptions(formatOptions(o))).toEqual(o)
+      }),
+    )
   })
 })
 
@@ -248,19 +258,6 @@ describe('defaults', () => {
   test('maps of layers are checked', () => {
     const lower = [{ path: '/a', uidmap: [{ disk: 0, shown: 0, count: 0 }] }]
     expect(refusal(() => withDefaults({ lower, mountpoint: '/m' })).code).toBe('BAD_MAP')
-  })
-
-  test('as flags', () => {
-    const lower = [{ path: '/a', uidmap: [{ disk: 0, shown: 9, count: 1 }] }, '/b']
-    const o = withDefaults({ lower, mountpoint: '/m', volatile: true, kernelOptions: ['ro'] })
-    expect(formatFlags(o)).toEqual([
-      '--lower=/a,uidmap=0:9:1',
-      '--lower=/b',
-      '--volatile=on',
-      '-o',
-      'ro',
-      '/m',
-    ])
   })
 })
 

@@ -50,12 +50,10 @@ function failure(error: unknown): Answer {
 
 const options = JSON.parse(readFileSync(SOCKET, 'utf8')) as MountOptions
 process.chdir('/')
-try {
-  const { mounted, ended } = await serve(options)
-  if (!answer({ ready: true })) await mounted.unmount()
-  await ended
-  process.exit(0)
-} catch (error) {
+const { mounted, ended } = await serve(options).catch((error: unknown) => {
   answer(failure(error))
   process.exit(1)
-}
+})
+if (!answer({ ready: true })) await mounted.unmount()
+await ended
+process.exit(0)
