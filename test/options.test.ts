@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { EXIT_CODES, errnoName, errnoText, exitCodeOf, LayerfsError } from '../src/errors.js'
+import { errnoName, errnoText, exitCodeOf, KINDS, LayerfsError } from '../src/errors.js'
 import type { IdRange } from '../src/idmap.js'
 import {
   DEFAULT_TIMEOUT,
@@ -263,7 +263,7 @@ describe('defaults', () => {
 
 describe('errors', () => {
   test('each kind has an exit code of its own, which a shell can tell from a signal', () => {
-    const codes = Object.values(EXIT_CODES)
+    const codes = Object.values(KINDS).map(([exit]) => exit)
     expect(new Set(codes).size).toBe(codes.length)
     for (const code of codes) expect(code > 0 && code < 64).toBe(true)
   })
@@ -275,8 +275,8 @@ describe('errors', () => {
   })
 
   test('anything thrown has an exit code', () => {
-    expect(exitCodeOf(new LayerfsError('BAD_MAP', 'x'))).toBe(EXIT_CODES.BAD_MAP)
-    expect(exitCodeOf(new TypeError('x'))).toBe(EXIT_CODES.INTERNAL)
+    expect(exitCodeOf(new LayerfsError('BAD_MAP', 'x'))).toBe(14)
+    expect(exitCodeOf(new TypeError('x'))).toBe(1)
   })
 
   test('details', () => {

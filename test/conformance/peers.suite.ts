@@ -9,7 +9,8 @@ const COPY_UP = {
   'links: made before count down as names go': 'a lower inode keeps its link count',
   'rename: between two names of one file leaves both': 'a copy-up breaks lower hardlinks',
   'rename: of a prepared directory': 'EXDEV for directories of a lower',
-  'mmap: shared by a reader opened before sees what a writer writes': 'a read-only descriptor stays on the lower file',
+  'mmap: shared by a reader opened before sees what a writer writes':
+    'a read-only descriptor stays on the lower file',
   'holes: stay holes when a byte is written': 'copies what the host filesystem calls data',
 }
 

@@ -1,0 +1,62 @@
+/** What is refused before anything is mounted, each with its code and one line that says what to do. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type ErrorCode, LayerfsError } from '../../src/errors.js'
+import { mountNative, type NativeOptions } from '../../src/native/index.js'
+import type { Filesystem } from '../../src/vfs.js'
+import { scratch } from '../support/identity.js'
+import { mountsBelow } from '../support/mounts.js'
+
+/** Nothing of it may be touched. */
+const untouched = new Proxy({} as Filesystem, {
+  get(_target, key) {
+    throw new Error(`${String(key)} was called`)
+  },
+})
+
+describe('mountNative refuses', () => {
+  let dir: string
+  beforeAll(() => {
+    dir = scratch('refusal')
+    fs.mkdirSync(path.join(dir, 'mnt'))
+    fs.writeFileSync(path.join(dir, 'file'), '')
+  })
+  afterAll(() => fs.rmSync(dir, { recursive: true, force: true }))
+
+  const refusal = async (options: Partial<NativeOptions>): Promise<[ErrorCode, string]> => {
+    const all = { mountpoint: path.join(dir, 'mnt'), timeout: 1, kernelOptions: [], ...options }
+    const error: unknown = await mountNative(untouched, all).then(
+      () => undefined,
+      (e: unknown) => e,
+    )
+    expect(mountsBelow(dir)).toEqual([])
+    if (!(error instanceof LayerfsError)) throw new Error(`no LayerfsError but ${String(error)}`)
+    expect(error.message).not.toContain('\n')
+    return [error.code, error.message]
+  }
+
+  it('a mountpoint that is not there', async () => {
+    const [code, message] = await refusal({ mountpoint: path.join(dir, 'none') })
+    expect(code).toBe('NO_SUCH_DIRECTORY')
+    expect(message).toContain('create the directory first')
+  })
+
+  it('a mountpoint that is a file', async () => {
+    expect((await refusal({ mountpoint: path.join(dir, 'file') }))[0]).toBe('NOT_A_DIRECTORY')
+  })
+
+  it('a mount option that libfuse 2 does not know', async () => {
+    const [code, message] = await refusal({ kernelOptions: ['nodiratime'] })
+    expect(code).toBe('UNSUPPORTED')
+    expect(message).toContain('nodiratime: leave it out, or use the transport kernel')
+  })
+
+  it('options longer than the binding has room for', async () => {
+    expect((await refusal({ fsname: 'x'.repeat(1100) }))[0]).toBe('UNSUPPORTED')
+  })
+
+  it('a mountpoint longer than the binding has room for', async () => {
+    expect((await refusal({ mountpoint: `${dir}/${'deep/'.repeat(220)}` }))[0]).toBe('UNSUPPORTED')
+  })
+})
