@@ -59,7 +59,7 @@ export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr)
   const uid = set.uid === undefined ? undefined : upper.uids.toDisk(set.uid)
   const gid = set.gid === undefined ? undefined : upper.gids.toDisk(set.gid)
   if ((uid !== undefined && uid < 0) || (gid !== undefined && gid < 0)) return -EINVAL
-  let r = copyUp(core, node, set.size === 0 ? 'none' : 'all')
+  let r = copyUp(core, node, set.size === undefined ? 'meta' : set.size === 0 ? 'none' : 'all')
   if (r < 0) return r
   if (set.size !== undefined) {
     r = truncate(core, node, fh, set.size)

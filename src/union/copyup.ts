@@ -8,6 +8,7 @@ import {
   EOPNOTSUPP,
   EROFS,
   ESTALE,
+  EXDEV,
   O_ACCMODE,
   O_CREAT,
   O_EXCL,
@@ -25,7 +26,7 @@ import {
   XATTR_CREATE,
 } from '../abi/linux.js'
 import { IMPURE, ORIGIN } from '../abi/overlay.js'
-import { close, fdatasync, open, replace } from '../sys/file.js'
+import { close, fdatasync, ftruncate, open, replace } from '../sys/file.js'
 import { mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/name.js'
 import { stat, statAt, utimensAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
@@ -35,22 +36,26 @@ import type { Core } from './core.js'
 import { originOf } from './ino.js'
 import { joinKnownNames } from './links.js'
 import type { Loc } from './loc.js'
-import { openData } from './metacopy.js'
+import { completeData, markMetacopy, openData, redirectData } from './metacopy.js'
 import { copyMetadata } from './metadata.js'
 import { Dir, type Node } from './node.js'
 import { discard, type Workdir } from './workdir.js'
 
-/** How much of a regular file a change needs in the upper. */
-export type CopyUpData = 'all' | 'none'
+/** How much of a regular file a change needs in the upper: its data, only its metadata, or neither data nor size. */
+export type CopyUpData = 'all' | 'meta' | 'none'
 
 /**
  * Makes a node live in the upper. Its owner as shown, mode, times, xattrs and number stay; the parent's times too.
  * On error nothing has changed.
  *
- * @param data `none`: the content is about to be truncated away, so none is copied
+ * @param data `none`: the content is about to be truncated away, so none is copied; `meta`: data may stay below, where
+ *   metacopy is on
  */
 export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result {
-  if (node.inUpper) return 0
+  if (node.inUpper) {
+    const r = data === 'meta' ? 0 : completeData(core, node, data)
+    return r === 1 ? moveHandles(node) : r
+  }
   const workdir = core.workdir
   if (workdir === undefined) return -EROFS
   const parent = node.parent
@@ -74,6 +79,14 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   return settle(core, node, parent, to)
 }
 
+/** Copy-up of a file that gets a new name: data may stay below where a redirect can lead to it. */
+export function raiseRenamed(core: Core, node: Node): Result {
+  const r = copyUp(core, node, core.policy.redirect ? 'meta' : 'all')
+  if (r < 0) return r
+  const redirected = redirectData(core, node)
+  return redirected === -EXDEV ? copyUp(core, node, 'all') : redirected
+}
+
 /** Points a node at its new place in the upper. */
 function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
   const lower = node.container
@@ -93,7 +106,7 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
     const fd = to.fd()
     if (fd >= 0 && statAt(fd, node.name, attr) === 0) core.table.registerLink(node, attr.dev, attr.ino)
   }
-  const moved = moveHandles(node)
+  const moved = node.dataBelow ? 0 : moveHandles(node)
   return moved < 0 ? moved : joinKnownNames(core, node)
 }
 
@@ -180,7 +193,12 @@ function buildFile(
   const to = open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
   if (to < 0) return to
   let r: Result = 0
-  if (data === 'all' && source.size > 0) {
+  const below = data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0
+  const whole = data !== 'none' && !below && source.size > 0
+  if (below) {
+    r = ftruncate(to, source.size)
+    if (r >= 0) r = markMetacopy(to, '')
+  } else if (whole) {
     const fd = openData(core, node, from, name, O_RDONLY | O_NONBLOCK)
     r = fd < 0 ? fd : copyData(fd, to, source.size)
     if (fd >= 0) close(fd)
@@ -190,7 +208,8 @@ function buildFile(
   if (r >= 0 && source.nlink === 1 && name.length > 0)
     r = setOrigin(core, workdir, temporary, node.container, name)
   if (r >= 0) r = copyMetadata(node.container.layer, from, name, source, workdir, core.stack.upper, temporary)
-  if (r >= 0 && data === 'all' && source.size > 0 && !core.policy.volatile) r = fdatasync(to)
+  if (r >= 0 && whole && !core.policy.volatile) r = fdatasync(to)
+  if (r >= 0) node.dataBelow = below
   close(to)
   return r
 }

@@ -21,7 +21,7 @@ import { linkAt, linkFd, mkdirAt, mknodAt, renameAt, symlinkAt, unlinkAt } from 
 import { chownAt, fchmod, stat, statAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
 import type { Caller, Entry, Name, Opened, Result } from '../vfs.js'
-import { copyUp, markImpure } from './copyup.js'
+import { copyUp, markImpure, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
 import { engineFlags, opened } from './file.js'
 import { Birth, inherit } from './inherit.js'
@@ -98,7 +98,10 @@ function introduce(core: Core, parent: Dir, name: Name, mode: number, out: Entry
     loc.impure = false
     loc.xwhiteouts = false
     node = new Dir(id, upper, [loc])
-  } else node = new Node(id, mode, upper)
+  } else {
+    node = new Node(id, mode, upper)
+    node.dataBelow = false
+  }
   node.ino = core.numbers.shown(out.attr.dev, out.attr.ino)
   parent.listing?.add(name, out.attr.ino, dtOfMode(out.attr.mode), upper)
   enter(core, node, parent, name, upper)
@@ -195,7 +198,7 @@ export function link(core: Core, node: Node, parent: Dir, name: Name, out: Entry
   if (node instanceof Dir) return -EPERM
   const whiteout = prepare(core, parent, name)
   if (typeof whiteout === 'number') return whiteout
-  let r = copyUp(core, node)
+  let r = raiseRenamed(core, node)
   if (r < 0) return r
   const workdir = core.workdir as Workdir
   const to = parent.upperLoc.fd()

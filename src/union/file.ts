@@ -48,9 +48,13 @@ export function engineFlags(core: Core, flags: number): number {
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
-  out.backing = core.policy.passthrough && (node.inUpper || core.workdir === undefined) ? fd : -1
+  out.backing = core.policy.passthrough && staysPut(core, node) ? fd : -1
   return 0
 }
+
+/** Whether a file's data will not move while it is open. */
+const staysPut = (core: Core, node: Node): boolean =>
+  core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
 
 /** Opens a file; copies it up first where the flags write. */
 export function open(core: Core, node: Node, flags: number, killPriv: boolean, out: Opened): Result {

@@ -1,24 +1,56 @@
 /** Files whose metadata lives in one layer and whose data still in one below: `overlay.metacopy` (overlayfs.rst). */
 
-import { EIO, ENODATA, EOPNOTSUPP, O_NOFOLLOW, S_IFMT, S_IFREG } from '../abi/linux.js'
+import {
+  E2BIG,
+  EIO,
+  ENODATA,
+  ENOSPC,
+  EOPNOTSUPP,
+  EXDEV,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+  S_IFMT,
+  S_IFREG,
+} from '../abi/linux.js'
 import { METACOPY, overlayPrefix } from '../abi/overlay.js'
-import { open } from '../sys/file.js'
-import { statAt } from '../sys/stat.js'
-import { getXattr } from '../sys/xattr.js'
+import { close, fdatasync, open } from '../sys/file.js'
+import { statAt, utimensAt } from '../sys/stat.js'
+import { getXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
+import { copyData } from './copydata.js'
 import type { Core } from './core.js'
 import type { Loc } from './loc.js'
 import type { Node } from './node.js'
-import { readRedirect, walkRedirect } from './redirect.js'
+import { REDIRECT_XATTR, readRedirect, walkRedirect } from './redirect.js'
 
+/** Only the privileged namespace counts, as for redirects: the data it names lies elsewhere. */
 const METACOPY_XATTR = overlayPrefix('trusted') + METACOPY
 const nothing = Buffer.alloc(0)
 
-/** Whether a regular file's data lives in a layer below its metadata. */
-function isMetacopy(dirfd: number, name: Name): boolean | Result {
+/** 1: a regular file's data lives in a layer below its metadata; 0: it does not; -errno. */
+function isMetacopy(dirfd: number, name: Name): Result {
   const r = getXattr(dirfd, name, METACOPY_XATTR, nothing)
-  if (r >= 0) return true
-  return r === -ENODATA || r === -EOPNOTSUPP ? false : r
+  if (r >= 0) return 1
+  return r === -ENODATA || r === -EOPNOTSUPP ? 0 : r
+}
+
+/** Marks a file being built as one that has no data of its own. */
+export const markMetacopy = (dirfd: number, name: Name): Result =>
+  setXattr(dirfd, name, METACOPY_XATTR, nothing)
+
+/** Whether a node of the upper has its data below; asked once a node. */
+function dataIsBelow(core: Core, node: Node): Result {
+  if (node.dataBelow === undefined) {
+    if (node.parent === undefined || core.workdir?.namespace !== 'trusted') return 0
+    const fd = node.container.fd()
+    const r = fd < 0 ? fd : isMetacopy(fd, node.name)
+    if (r < 0) return r
+    node.dataBelow = r === 1
+  }
+  return node.dataBelow ? 1 : 0
 }
 
 /**
@@ -29,39 +61,107 @@ function isMetacopy(dirfd: number, name: Name): boolean | Result {
  */
 export function openData(core: Core, node: Node, dirfd: number, name: Name, flags: number): Result {
   if (name.length === 0) return open(-1, `/proc/self/fd/${dirfd}`, flags)
-  if (node.container.layer !== core.stack.layers.at(-1)) {
-    const meta = isMetacopy(dirfd, name)
-    if (typeof meta === 'number') return meta
-    if (meta) return openBelow(core, node.container, name, flags)
+  const { container } = node
+  if (container.layer !== core.stack.layers.at(-1)) {
+    const meta = container.layer.writable ? dataIsBelow(core, node) : isMetacopy(dirfd, name)
+    if (meta < 0) return meta
+    if (meta === 1) return openBelow(core, node, flags)
   }
   return open(dirfd, name, flags | O_NOFOLLOW)
 }
 
 const scratch = new Attr()
 
-/** Follows metacopies down to the layer that has the data. */
-function openBelow(core: Core, container: Loc, name: Name, flags: number): Result {
-  const layers = core.stack.layers
-  const above = container.path()
-  let path = `/${above.length === 0 ? name : `${above}/${name}`}`
-  path = redirected(container, name, path)
-  for (const layer of layers.slice(layers.indexOf(container.layer) + 1)) {
-    const walked = walkRedirect(layer, path)
-    const fd = walked.loc?.fd() ?? -1
-    if (walked.loc === undefined || fd < 0) {
-      if (walked.stop) return -EIO
-      continue
-    }
-    if (statAt(fd, walked.name, scratch) < 0) continue
-    if ((scratch.mode & S_IFMT) !== S_IFREG) return -EIO
-    if (isMetacopy(fd, walked.name) !== true) return open(fd, walked.name, flags | O_NOFOLLOW)
-    path = redirected(walked.loc, walked.name, path)
-  }
-  return -EIO
+interface Place {
+  loc: Loc
+  name: Name
 }
 
-function redirected(loc: Loc, name: Name, path: Name): Name {
-  const redirect = readRedirect(loc, name)
-  if (redirect === undefined) return path
-  return redirect.startsWith('/') ? redirect : `${path.slice(0, path.lastIndexOf('/'))}/${redirect}`
+/** The next layer's file that stands behind a metacopy: by its redirect, else by its name in the same directory. */
+function nextBelow(core: Core, node: Node, here: Place, path: Name | undefined): Place | undefined {
+  const { layers } = core.stack
+  if (path === undefined) {
+    const locs = node.parent?.locs ?? []
+    for (const loc of locs.slice(locs.indexOf(here.loc) + 1)) {
+      const fd = loc.fd()
+      if (fd >= 0 && statAt(fd, here.name, scratch) === 0) return { loc, name: here.name }
+    }
+    return undefined
+  }
+  for (const layer of layers.slice(layers.indexOf(here.loc.layer) + 1)) {
+    const walked = walkRedirect(layer, path)
+    const fd = walked.loc?.fd() ?? -1
+    if (walked.loc !== undefined && fd >= 0 && statAt(fd, walked.name, scratch) === 0)
+      return { loc: walked.loc, name: walked.name }
+    if (walked.stop) return undefined
+  }
+  return undefined
+}
+
+/** Follows metacopies down to the layer that has the data. */
+function openBelow(core: Core, node: Node, flags: number): Result {
+  let here: Place = { loc: node.container, name: node.name }
+  let path: Name | undefined
+  for (;;) {
+    const redirect = readRedirect(here.loc, here.name)
+    if (redirect?.startsWith('/')) path = redirect
+    else if (redirect !== undefined) here = { loc: here.loc, name: redirect }
+    const next = nextBelow(core, node, here, path)
+    const fd = next?.loc.fd() ?? -1
+    if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
+    const meta = isMetacopy(fd, next.name)
+    if (meta < 0) return meta
+    if (meta === 0) return open(fd, next.name, flags | O_NOFOLLOW)
+    here = next
+  }
+}
+
+/**
+ * Gives a node of the upper its own data, where it still lives below.
+ *
+ * @param data `none`: the content is to be truncated away
+ * @returns 1: data has moved, so open descriptors must follow; 0: nothing to do; -errno
+ */
+export function completeData(core: Core, node: Node, data: 'all' | 'none'): Result {
+  const below = node.isRegular ? dataIsBelow(core, node) : 0
+  if (below <= 0) return below
+  const dirfd = node.container.fd()
+  if (dirfd < 0) return dirfd
+  const attr = new Attr()
+  let r = statAt(dirfd, node.name, attr)
+  if (r < 0) return r
+  const to = open(dirfd, node.name, O_WRONLY | O_NOFOLLOW | (data === 'none' ? O_TRUNC : 0))
+  if (to < 0) return to
+  if (data === 'all') {
+    const from = openBelow(core, node, O_RDONLY | O_NONBLOCK)
+    r = from < 0 ? from : copyData(from, to, attr.size)
+    if (from >= 0) close(from)
+    if (r >= 0 && !core.policy.volatile) r = fdatasync(to)
+    if (r >= 0) core.counters.copiedBytes += attr.size
+  }
+  close(to)
+  if (r >= 0) r = utimensAt(dirfd, node.name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+  if (r >= 0) r = removeXattr(dirfd, node.name, METACOPY_XATTR)
+  if (r < 0) return r
+  node.dataBelow = false
+  return 1
+}
+
+/**
+ * Makes a metacopy findable under another name: notes the path of the file that has its data.
+ *
+ * @returns -EXDEV where the note does not fit, so that the data must be copied first
+ */
+export function redirectData(core: Core, node: Node): Result {
+  const below = node.isRegular ? dataIsBelow(core, node) : 0
+  if (below <= 0) return below
+  const fd = node.container.fd()
+  if (fd < 0) return fd
+  if (readRedirect(node.container, node.name)?.startsWith('/')) return 0
+  const next = nextBelow(core, node, { loc: node.container, name: node.name }, undefined)
+  if (next === undefined) return -EIO
+  const above = next.loc.path()
+  const path = `/${above.length === 0 ? next.name : `${above}/${next.name}`}`
+  const r = setXattr(fd, node.name, REDIRECT_XATTR, Buffer.from(path, 'latin1'))
+  return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
 }

@@ -31,6 +31,8 @@ export class Node {
   readonly type: number
   /** Links that lower layers still show of a file that has moved to the upper. */
   extraLinks = 0
+  /** A file of the upper whose data still lives below (metacopy); undefined: not yet asked. */
+  dataBelow: boolean | undefined
   /** Key in the table of files with several links, while registered there. */
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */

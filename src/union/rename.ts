@@ -21,7 +21,7 @@ import { emptyDir } from '../sys/remove.js'
 import { stat, statAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
-import { copyUp, markImpure } from './copyup.js'
+import { copyUp, markImpure, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
 import { lowerHas, writeOciWhiteout } from './hide.js'
 import type { Loc } from './loc.js'
@@ -79,7 +79,7 @@ function over(core: Core, from: End, source: Node, to: End, target: Node, flags:
 function raise(core: Core, from: End, to: End, nodes: readonly Node[]): Result {
   for (const node of [from.parent, to.parent, ...nodes]) {
     if (node instanceof Dir && nodes.includes(node) && node.hasLower && !core.policy.redirect) return -EXDEV
-    const r = copyUp(core, node)
+    const r = nodes.includes(node) ? raiseRenamed(core, node) : copyUp(core, node)
     if (r < 0) return r
   }
   return isOciMark(to.parent.upperLoc, to.name) ? -EPERM : 0

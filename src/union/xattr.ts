@@ -124,6 +124,6 @@ const nothing = Buffer.alloc(0)
 
 function raise(core: Core, node: Node): Result {
   if (core.workdir === undefined) return -EROFS
-  const r = copyUp(core, node)
+  const r = copyUp(core, node, 'meta')
   return r < 0 ? r : locate(node)
 }
