@@ -51,7 +51,7 @@ describe('wire', () => {
   const request = (
     op: keyof typeof real & `op_${string}`,
     args: unknown[],
-    locals = Buffer.alloc(512),
+    locals: Buffer = Buffer.alloc(512),
   ): void => {
     const code = real[op] as number
     const handler = handlers[code] as unknown as (...all: unknown[]) => void
