@@ -33,6 +33,8 @@ export interface SessionOptions {
   counters?: Counters
   /** One line for the log, without its newline. */
   log: (line: string) => void
+  /** Asked after each request, and when `read` answers EINTR: whether to end. */
+  stopped?: () => boolean
   /** What `layerfs.status` tells of the mount, next to what the session and the engine know. */
   status?: () => Record<string, unknown>
 }
@@ -66,11 +68,12 @@ export class Session {
   private readonly device: Device
   private readonly options: SessionOptions
   private readonly x: Context
-  private stopped = false
+  private readonly stopped: () => boolean
 
   constructor(fs: Filesystem, device: Device, options: SessionOptions) {
     this.device = device
     this.options = options
+    this.stopped = options.stopped ?? (() => false)
     this.counters = options.counters ?? new Counters()
     this.x = new Context(
       fs,
@@ -79,7 +82,7 @@ export class Session {
       new Backings(device),
       new Control(
         () => this.status(),
-        () => this.counters.snapshot(opName),
+        () => this.stats(),
       ),
       this.counters,
     )
@@ -99,6 +102,14 @@ export class Session {
       passthrough: { enabled: backings.enabled, granted: backings.granted, refused: backings.refused },
       memory: process.memoryUsage.rss(),
       engine: fs.status?.() ?? {},
+    }
+  }
+
+  private stats(): Record<string, unknown> {
+    return {
+      ...this.counters.snapshot(opName),
+      memory: process.memoryUsage.rss(),
+      engine: this.x.fs.status?.() ?? {},
     }
   }
 
@@ -133,9 +144,9 @@ export class Session {
     }
   }
 
-  /** Serves until the mount is gone or `stop` was called. */
+  /** Serves until the mount is gone or the session is told to stop. */
   run(): void {
-    while (!this.stopped) {
+    while (!this.stopped()) {
       const n = this.next()
       if (n === -ENODEV) return
       if (n < 0) {
@@ -146,18 +157,13 @@ export class Session {
     }
   }
 
-  /** Lets `run` return after the request at hand, or once `read` answers EINTR. */
-  stop(): void {
-    this.stopped = true
-  }
-
   /** The size of the next request; -ENODEV at the end. */
   private next(): number {
     for (;;) {
       const n = this.device.read(this.x.req.buffer)
       // ENOENT: the request was withdrawn while it was being read.
       if (n === -EINTR || n === -EAGAIN || n === -ENOENT) {
-        if (this.stopped) return -ENODEV
+        if (this.stopped()) return -ENODEV
         continue
       }
       // A mount that is gone reads as its end.

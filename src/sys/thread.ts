@@ -11,6 +11,7 @@ const c = {
   tgkill: bind('int tgkill(int, int, int)'),
   setaffinity: bind('int sched_setaffinity(int, size_t, const void *)'),
   sigaction: bind('int sigaction(int, const void *, void *)'),
+  unshare: bind('int unshare(int)'),
   geteuid: bind('uint32_t geteuid()'),
   getegid: bind('uint32_t getegid()'),
 }
@@ -18,6 +19,11 @@ const c = {
 export const gettid = (): number => c.gettid()
 export const geteuid = (): number => c.geteuid()
 export const getegid = (): number => c.getegid()
+
+const CLONE_FS = 0x200
+
+/** Gives the calling thread a working directory and a umask of its own: unshare(2). */
+export const unshareFs = (): Result => result(c.unshare(CLONE_FS))
 
 const MASK_BYTES = 128
 const mask = Buffer.alloc(MASK_BYTES)

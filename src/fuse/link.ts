@@ -1,0 +1,55 @@
+/** What passes between a session's worker thread and the thread that started it. */
+
+import { type ErrorCode, errnoOf, LayerfsError } from '../errors.js'
+import type { MountOptions } from '../options.js'
+import type { Means } from './mount.js'
+
+/** Cells of the shared state. */
+export const STATE = 0
+export const TID = 1
+export const STOP = 2
+/** Values of the STATE cell. */
+export const STARTING = 0
+export const SERVING = 1
+/** The engine is closed and the session's descriptor too. */
+export const ENDED = 2
+
+/** Passed to the worker. */
+export interface WorkerInput {
+  options: MountOptions
+  /** Why this transport was taken: for the status. */
+  why: string
+  /** STATE, TID, STOP. */
+  cells: SharedArrayBuffer
+  counters: SharedArrayBuffer
+}
+
+/** A LayerfsError, or any other, as it crosses threads. */
+export interface Failure {
+  code: ErrorCode
+  message: string
+  errno?: number
+  path?: string
+}
+
+/** Sent by the worker: exactly one of `ready` and `failed`, any number of `notify` in between, and its end is the thread's. */
+export type FromWorker =
+  | { type: 'ready'; mountpoint: string; means: Means; fd: number }
+  | { type: 'failed'; failure: Failure }
+  | { type: 'notify'; message: Uint8Array }
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof LayerfsError) {
+    return {
+      code: error.code,
+      message: error.message,
+      ...(error.errno === undefined ? {} : { errno: error.errno }),
+      ...(error.path === undefined ? {} : { path: error.path }),
+    }
+  }
+  const errno = errnoOf(error)
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return { code: 'INTERNAL', message, ...(errno === undefined ? {} : { errno }) }
+}
+
+export const errorOf = (f: Failure): LayerfsError => new LayerfsError(f.code, f.message, f)

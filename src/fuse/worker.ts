@@ -1,0 +1,106 @@
+/**
+ * The thread of one mount: opens the engine, mounts, and serves until the mount is gone. It blocks on /dev/fuse and
+ * never returns to its event loop meanwhile.
+ */
+
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { parentPort, workerData } from 'node:worker_threads'
+import { cachingFor, compose, isReadOnly, statusOf } from '../compose.js'
+import { LayerfsError } from '../errors.js'
+import { writeFd } from '../sys/device.js'
+import { umask } from '../sys/name.js'
+import { armWake, geteuid, gettid, unshareFs } from '../sys/thread.js'
+import type { Filesystem } from '../vfs.js'
+import { FuseDevice } from './device.js'
+import { ENDED, type FromWorker, failureOf, SERVING, STATE, STOP, TID, type WorkerInput } from './link.js'
+import { attach, detach } from './mount.js'
+import { Notify } from './notify.js'
+import { Session } from './session.js'
+import { Counters } from './stats.js'
+
+const input = workerData as WorkerInput
+const cells = new Int32Array(input.cells)
+const post = (message: FromWorker): void => parentPort?.postMessage(message)
+
+/** Lines go to the log where there is one, else to stderr; without the event loop, which does not run. */
+function logger(path: string | undefined): { log: (line: string) => void; close: () => void } {
+  const fd = path === undefined ? 2 : openSync(path, 'a', 0o640)
+  return {
+    log(line) {
+      try {
+        writeSync(fd, `layerfs: ${line}\n`)
+      } catch {
+        // A closed or full stderr must not end the mount.
+      }
+    },
+    close() {
+      if (path !== undefined) closeSync(fd)
+    },
+  }
+}
+
+function serve(fs: Filesystem, log: (line: string) => void): void {
+  const { options, why } = input
+  const attached = attach({ ...options, readOnly: isReadOnly(options) })
+  const { mountpoint, means, fd } = attached
+  const device = new FuseDevice(fd, options.wake)
+  const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
+  const caching = cachingFor(options)
+  try {
+    fs.attach?.(
+      new Notify(
+        (message) => writeFd(fd, message, message.length),
+        (message) => post({ type: 'notify', message }),
+      ),
+    )
+    const session = new Session(fs, device, {
+      ...caching,
+      timeout: options.timeout,
+      ...(options.kernelOptions.includes('allow_root') ? { onlyRootAnd: geteuid() } : {}),
+      debug: options.debug,
+      counters: new Counters(input.counters),
+      log,
+      status: () => about,
+      stopped: () => Atomics.load(cells, STOP) !== 0,
+    })
+    const features = session.init()
+    if (options.passthrough === 'on' && !features.passthrough) {
+      const what = 'this kernel has no FUSE passthrough (Linux 6.9): leave out passthrough=on'
+      throw new LayerfsError('UNSUPPORTED', what)
+    }
+    Atomics.store(cells, STATE, SERVING)
+    post({ type: 'ready', mountpoint, means, fd })
+    session.run()
+  } catch (error) {
+    detach(mountpoint, means, true)
+    throw error
+  } finally {
+    device.close()
+  }
+}
+
+function main(): void {
+  const { options } = input
+  // The engine creates files with exact modes. This thread's umask is its own from here on, not the program's.
+  unshareFs()
+  umask(0)
+  Atomics.store(cells, TID, gettid())
+  armWake()
+  const { log, close } = logger(options.log)
+  const fs = compose(options, cachingFor(options))
+  try {
+    serve(fs, log)
+  } finally {
+    fs.destroy()
+    close()
+  }
+}
+
+try {
+  main()
+} catch (error) {
+  post({ type: 'failed', failure: failureOf(error) })
+} finally {
+  Atomics.store(cells, STATE, ENDED)
+  Atomics.notify(cells, STATE)
+}

@@ -1,0 +1,143 @@
+/** Mounts a stack: the engine behind a transport. */
+
+import { AT_FDCWD, O_PATH } from './abi/linux.js'
+import { cachingFor, compose, isReadOnly, type MountStatus, statusOf } from './compose.js'
+import { type ErrorCode, LayerfsError } from './errors.js'
+import { Control, XATTR_STATUS } from './fuse/control.js'
+import { KernelMount } from './fuse/kernel.js'
+import type { MountStats } from './fuse/stats.js'
+import { type MountInput, type MountOptions, withDefaults } from './options.js'
+import { close, open } from './sys/file.js'
+import { bytesOf } from './sys/libc.js'
+import { readXattr } from './sys/xattr.js'
+import { type Caller, type Filesystem, type Name, type NodeId, ROOT } from './vfs.js'
+
+export interface UnmountOptions {
+  /** Detach it now though it is in use; it ends with its last user. */
+  lazy?: boolean
+}
+
+/** A running mount. */
+export interface Mount extends AsyncDisposable {
+  /** Absolute, without symlinks. */
+  readonly mountpoint: string
+  readonly transport: 'kernel' | 'fuse-native'
+  /** The process that serves it: this one. */
+  readonly pid: number
+  /** Settles when the mount is gone, whoever unmounted it, and its layers are closed. */
+  readonly closed: Promise<void>
+  /** Requests so far, by kind. */
+  stats(): MountStats
+  /** What the mount tells of itself: its stack, features, engine. */
+  status(): MountStatus
+  /**
+   * Writes what is pending and unmounts.
+   * @throws LayerfsError MOUNTPOINT_BUSY with who uses it; IO, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED
+   */
+  unmount(options?: UnmountOptions): Promise<void>
+}
+
+/** Failures of one transport that another may not have: all but what is wrong with the options or the layers. */
+const TRANSPORT_FAILURES: ReadonlySet<ErrorCode> = new Set([
+  'FUSE_DENIED',
+  'FUSERMOUNT_FAILED',
+  'MOUNT_FAILED',
+  'UNSUPPORTED',
+])
+
+/**
+ * Mounts a stack of directories and serves it from this process, on a thread of its own: synchronous file calls on
+ * the mount are fine. The process lives on while the mount does; at its exit the mount is taken away.
+ *
+ * @returns once the mount is ready
+ * @throws LayerfsError
+ */
+export async function mount(input: MountInput): Promise<Mount> {
+  const options = withDefaults(input)
+  if (options.transport === 'fuse-native') return native(options, 'asked for')
+  if (options.transport === 'kernel') return kernel(options, 'asked for')
+  try {
+    return await kernel(options, 'the first choice works here')
+  } catch (error) {
+    if (!(error instanceof LayerfsError) || !TRANSPORT_FAILURES.has(error.code)) throw error
+    try {
+      return await native(options, `the kernel transport failed: ${error.message}`)
+    } catch {
+      // What went wrong with the first choice is what there is to repair.
+      throw error
+    }
+  }
+}
+
+async function kernel(options: MountOptions, why: string): Promise<Mount> {
+  const served = await KernelMount.open(options, why)
+  const unmount = (how: UnmountOptions = {}): Promise<void> => served.unmount(how.lazy === true)
+  return {
+    mountpoint: served.mountpoint,
+    transport: 'kernel',
+    pid: process.pid,
+    closed: served.closed,
+    stats: () => served.stats(),
+    status: () => ask(served.mountpoint),
+    unmount,
+    [Symbol.asyncDispose]: unmount,
+  }
+}
+
+/** The status as any process would ask for it. @throws LayerfsError IO where the mount is gone */
+function ask(mountpoint: string): MountStatus {
+  const fd = open(AT_FDCWD, bytesOf(mountpoint), O_PATH)
+  const value = fd < 0 ? fd : readXattr(fd, '.', XATTR_STATUS)
+  if (fd >= 0) close(fd)
+  if (typeof value === 'number') {
+    const what = `${mountpoint} does not answer: the mount is gone`
+    throw new LayerfsError('IO', what, { errno: -value, path: mountpoint })
+  }
+  return JSON.parse(value.toString()) as MountStatus
+}
+
+const NO_STATS: MountStats = { requests: 0, errors: 0, bytesWritten: 0, bytesRead: 0, ops: {} }
+
+/** Served on this thread's event loop. */
+async function native(options: MountOptions, why: string): Promise<Mount> {
+  const { mountNative } = await import('./native/index.js')
+  const caching = { ...cachingFor(options), passthrough: false, writeback: false }
+  const fs = compose(options, caching)
+  const about = statusOf(options, options.mountpoint, 'fuse-native', why)
+  const status = (): MountStatus => ({ ...about, engine: fs.status?.() ?? {} })
+  const kernelOptions = isReadOnly(options)
+    ? [...options.kernelOptions.filter((o) => o !== 'rw' && o !== 'ro'), 'ro']
+    : options.kernelOptions
+  try {
+    const served = await mountNative(withStatus(fs, status), { ...options, kernelOptions })
+    const unmount = async (how: UnmountOptions = {}): Promise<void> => {
+      if (how.lazy === true) {
+        const what = 'the transport fuse-native cannot detach lazily: end what uses the mount first'
+        throw new LayerfsError('UNSUPPORTED', what, { path: options.mountpoint })
+      }
+      await served.unmount()
+    }
+    return {
+      mountpoint: options.mountpoint,
+      transport: 'fuse-native',
+      pid: process.pid,
+      closed: served.closed,
+      stats: () => NO_STATS,
+      status,
+      unmount,
+      [Symbol.asyncDispose]: unmount,
+    }
+  } catch (error) {
+    fs.destroy()
+    throw error
+  }
+}
+
+/** The engine, with the xattr of the status on its root. */
+function withStatus(fs: Filesystem, status: () => MountStatus): Filesystem {
+  const control = new Control(status, () => ({ ...NO_STATS, engine: fs.status?.() ?? {} }))
+  const wrapped = Object.create(fs) as Filesystem
+  wrapped.getxattr = (c: Caller, node: NodeId, name: Name, dst: Buffer) =>
+    node === ROOT && control.owns(node, name) ? control.getxattr(name, dst) : fs.getxattr(c, node, name, dst)
+  return wrapped
+}
