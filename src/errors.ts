@@ -5,62 +5,39 @@
  */
 import { constants } from 'node:os'
 
-/** Each kind of failure with the exit code of the command that met it. Codes are stable: scripts may rely on them. */
-export const EXIT_CODES = {
-  /** A defect of layerfs. */
-  INTERNAL: 1,
-  /** The command line or an option is wrong. */
-  USAGE: 2,
-  NO_SUCH_DIRECTORY: 3,
-  NOT_A_DIRECTORY: 4,
-  /** The upper is, holds or lies within a lower. */
-  UPPER_IN_LOWER: 5,
-  /** The workdir is not on the upper's filesystem. */
-  WORK_ON_OTHER_FILESYSTEM: 6,
-  /** Another mount holds this upper or workdir. */
-  UPPER_IN_USE: 7,
-  /** There is no /dev/fuse. */
-  FUSE_MISSING: 8,
-  /** /dev/fuse may not be opened, or mounting is not permitted. */
-  FUSE_DENIED: 9,
-  FUSERMOUNT_MISSING: 10,
-  FUSERMOUNT_FAILED: 11,
-  /** Something is mounted on the mountpoint, or a process uses the mount. */
-  MOUNTPOINT_BUSY: 12,
-  /** The mount's daemon is gone: every access answers ENOTCONN. */
-  DEAD_MOUNT: 13,
-  /** An id range is malformed, overflows or overlaps another. */
-  BAD_MAP: 14,
-  NOT_A_MOUNT: 15,
-  /** The upper was mounted volatile and never unmounted cleanly. */
-  VOLATILE_DIRTY: 16,
-  /** This kernel, filesystem or transport cannot do what was asked. */
-  UNSUPPORTED: 17,
-  /** A hard link was refused and a copy not allowed. */
-  LINK_REFUSED: 18,
-  /** A comparison found differences. */
-  DIFFERENT: 19,
-  /** A signal ended the work. */
-  INTERRUPTED: 20,
-  /** A system call failed for a reason of the machine: disk full, I/O error. */
-  IO: 21,
-  /** A file or directory may not be read or written. */
-  ACCESS_DENIED: 22,
-  /** The workdir is the upper, or one lies within the other. */
-  WORK_IN_UPPER: 23,
-  /** mount(2) failed. */
-  MOUNT_FAILED: 24,
-  /** The daemon ended before the mount was ready. */
-  DAEMON_FAILED: 25,
-  /** The thing to create stands there already. */
-  ALREADY_EXISTS: 26,
-  /** No such snapshot, template, object or tag. */
-  NOT_FOUND: 27,
-  /** Stored content does not match its digest or format. */
-  CORRUPT: 28,
-} as const
+/** Each kind of failure: the exit code of the command that met it, and what it says. Codes are stable: scripts may rely on them. */
+export const KINDS = {
+  INTERNAL: [1, 'a defect of layerfs'],
+  USAGE: [2, 'the command line or an option is wrong'],
+  NO_SUCH_DIRECTORY: [3, 'a directory of the stack, or the mountpoint, is not there'],
+  NOT_A_DIRECTORY: [4, 'what should be a directory is none'],
+  UPPER_IN_LOWER: [5, 'the upper is, holds or lies within a lower'],
+  WORK_ON_OTHER_FILESYSTEM: [6, 'the workdir is not on the filesystem of the upper'],
+  UPPER_IN_USE: [7, 'another mount holds this upper or workdir'],
+  FUSE_MISSING: [8, 'there is no /dev/fuse'],
+  FUSE_DENIED: [9, '/dev/fuse may not be opened, or mounting is not permitted'],
+  FUSERMOUNT_MISSING: [10, 'fusermount3 is needed and not installed'],
+  FUSERMOUNT_FAILED: [11, 'fusermount3 refused'],
+  MOUNTPOINT_BUSY: [12, 'something is mounted on the mountpoint, or the mount is in use'],
+  DEAD_MOUNT: [13, 'the daemon of the mount is gone: every access answers ENOTCONN'],
+  BAD_MAP: [14, 'an id range is malformed, overflows or overlaps another'],
+  NOT_A_MOUNT: [15, 'no mount of layerfs is there'],
+  VOLATILE_DIRTY: [16, 'the upper was mounted volatile and not unmounted cleanly'],
+  UNSUPPORTED: [17, 'this kernel, filesystem or transport cannot do what was asked'],
+  LINK_REFUSED: [18, 'a hard link was refused and a copy not allowed'],
+  DIFFERENT: [19, 'a comparison found differences'],
+  INTERRUPTED: [20, 'a signal ended the work'],
+  IO: [21, 'a system call failed for a reason of the machine: disk full, input/output error'],
+  ACCESS_DENIED: [22, 'a file or directory may not be read or written'],
+  WORK_IN_UPPER: [23, 'the workdir is the upper, or one lies within the other'],
+  MOUNT_FAILED: [24, 'mount(2) failed'],
+  DAEMON_FAILED: [25, 'the daemon ended before the mount was ready'],
+  ALREADY_EXISTS: [26, 'what should be created is there already'],
+  NOT_FOUND: [27, 'no such file, snapshot, template, object or tag'],
+  CORRUPT: [28, 'stored content does not match its digest or format'],
+} as const satisfies Record<string, readonly [exit: number, means: string]>
 
-export type ErrorCode = keyof typeof EXIT_CODES
+export type ErrorCode = keyof typeof KINDS
 
 export interface ErrorDetail {
   /** The errno behind it, positive. */
@@ -141,5 +118,5 @@ export function errnoOf(error: unknown): number | undefined {
 
 /** The exit code for whatever was thrown. */
 export function exitCodeOf(error: unknown): number {
-  return error instanceof LayerfsError ? EXIT_CODES[error.code] : EXIT_CODES.INTERNAL
+  return error instanceof LayerfsError ? KINDS[error.code][0] : KINDS.INTERNAL[0]
 }

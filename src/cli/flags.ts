@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { LayerfsError } from '../errors.js'
 import { type MountOptions, type PartialOptions, parseOptions, setOption, withDefaults } from '../options.js'
+import { nearest } from '../tokens.js'
 
 export interface Flag {
   /** What the value stands for in the help; absent: a switch. */
@@ -165,41 +166,52 @@ function descriptor(value: string): number {
   return Number(value)
 }
 
+/** Words that ask for text instead of a mount. */
+const HELP: ReadonlySet<string> = new Set(['help', 'h', 'version', 'V'])
+
 /**
  * Reads the words after `layerfs mount`.
- * @returns undefined where yargs has to say something: help, or what is wrong with the flags
+ * @returns undefined where help is asked for
  * @throws LayerfsError as `mountCommand`
  */
 export function readMountFlags(words: readonly string[]): MountCommand | undefined {
-  let read: ReturnType<typeof tokens>
-  try {
-    read = tokens(words)
-  } catch (error) {
-    if (error instanceof TypeError && 'code' in error) return undefined
-    throw error
-  }
   const flags: GivenFlag[] = []
   const mountpoints: string[] = []
-  for (const token of read) {
+  for (const token of tokens(words)) {
     if (token.kind === 'positional') mountpoints.push(token.value)
-    else if (token.kind === 'option')
-      flags.push({ name: token.name, ...(token.value === undefined ? {} : { value: token.value }) })
+    if (token.kind !== 'option') continue
+    const { name, rawName, value, inlineValue } = token
+    const flag = Object.hasOwn(MOUNT_FLAGS, name) ? MOUNT_FLAGS[name] : undefined
+    if (flag === undefined) {
+      if (HELP.has(name)) return undefined
+      throw unknownFlag(rawName, name)
+    }
+    if (flag.value === undefined && value !== undefined)
+      throw new LayerfsError('USAGE', `${rawName} takes no value: write it alone`)
+    if (flag.value !== undefined && (value === undefined || (!inlineValue && value.startsWith('-'))))
+      throw new LayerfsError('USAGE', `${rawName} needs a value: ${rawName} ${flag.value}`)
+    flags.push({ name, ...(value === undefined ? {} : { value }) })
   }
   return mountCommand(flags, mountpoints)
+}
+
+function unknownFlag(rawName: string, name: string): LayerfsError {
+  const like = nearest(name, Object.keys(MOUNT_FLAGS))
+  const hint = like === undefined ? 'see layerfs mount --help' : `did you mean --${like}?`
+  return new LayerfsError('USAGE', `unknown argument "${rawName}": ${hint}`)
 }
 
 const tokens = (words: readonly string[]) =>
   parseArgs({
     args: [...words],
     allowPositionals: true,
-    strict: true,
+    strict: false,
     tokens: true,
     options: Object.fromEntries(
       Object.entries(MOUNT_FLAGS).map(([name, flag]) => [
         name,
         {
           type: flag.value === undefined ? ('boolean' as const) : ('string' as const),
-          multiple: true,
           ...(name.length === 1 ? { short: name } : {}),
         },
       ]),

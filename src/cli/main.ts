@@ -1,6 +1,6 @@
 /**
- * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` with flags that need no
- * explanation goes ahead without yargs, which takes longer to load than the mount to make.
+ * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` goes ahead without yargs,
+ * which takes longer to load than the mount to make, and gives only its help and completion.
  */
 import { readFileSync } from 'node:fs'
 import { exitCodeOf, LayerfsError } from '../errors.js'

@@ -2,7 +2,6 @@
 import yargs, { type Argv } from 'yargs'
 import { LayerfsError } from '../errors.js'
 import { nearest } from '../tokens.js'
-import { MOUNT_FLAGS } from './flags.js'
 import { COMMANDS, version } from './main.js'
 
 /** Runs what the words ask for. @returns the exit code. @throws LayerfsError */
@@ -55,8 +54,7 @@ function explain(message: string, words: readonly string[], name: string | undef
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1]
   if (unknown !== undefined) {
     const given = words.find((word) => word.replace(/^--?/, '').split('=')[0] === unknown) ?? unknown
-    const like = name === 'mount' ? nearest(unknown, Object.keys(MOUNT_FLAGS)) : undefined
-    return `unknown argument "${given.split('=')[0]}": ${like === undefined ? `see ${help}` : `did you mean --${like}?`}`
+    return `unknown argument "${given.split('=')[0]}": see ${help}`
   }
   const missing = /^Not enough non-option arguments/.test(message)
   return `${missing ? 'a word is missing' : message.replaceAll(/\s*\n\s*/g, ' ').replace(/[.:]$/, '')}: see ${help}`

@@ -14,7 +14,7 @@ import { release } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { AT_FDCWD, O_PATH, S_IFCHR } from '../abi/linux.js'
-import { EXIT_CODES, errnoOf, errnoText } from '../errors.js'
+import { errnoOf, errnoText, KINDS } from '../errors.js'
 import { close, open } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { mknodAt } from '../sys/name.js'
@@ -66,7 +66,7 @@ function device(): Finding {
       advice: missing
         ? 'load the module (modprobe fuse); in a container, pass the device (--device /dev/fuse)'
         : 'let this user open it: chmod 0666 /dev/fuse; in a container, pass the device (--device /dev/fuse)',
-      blocks: missing ? EXIT_CODES.FUSE_MISSING : EXIT_CODES.FUSE_DENIED,
+      blocks: missing ? KINDS.FUSE_MISSING[0] : KINDS.FUSE_DENIED[0],
     }
   }
 }
@@ -104,7 +104,7 @@ function mounting(capable: boolean): Finding {
       found: 'fusermount3 is not on PATH',
       means,
       advice: 'install it (apt install fuse3), or mount within a user namespace (unshare -Ur --mount)',
-      blocks: EXIT_CODES.FUSERMOUNT_MISSING,
+      blocks: KINDS.FUSERMOUNT_MISSING[0],
     }
   const { mode, uid } = statSync(helper)
   if ((mode & constants.S_IFMT) === constants.S_IFREG && (mode & 0o4000) !== 0 && uid === 0)
