@@ -1,0 +1,129 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ENOENT, O_RDONLY, O_RDWR } from '../../src/abi/linux.js'
+import { type Client, errnoOf } from './client.js'
+import { plant, Stack } from './stacks.js'
+
+let stack: Stack
+afterEach(() => stack.remove())
+
+const open = (tree: Parameters<typeof plant>[1], lowers = 1): Client => {
+  stack = new Stack(lowers)
+  plant(stack.lower, tree)
+  return stack.open()
+}
+
+describe('nodes', () => {
+  it('end when the kernel forgets them', () => {
+    const c = open({ a: { b: { c: 'c', d: 'd' }, e: 'e' }, f: 'f' })
+    c.walk(() => {})
+    expect(c.status('nodes')).toBe(7)
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(1)
+  })
+
+  it('end whatever has been done to them', () => {
+    const c = open({ dir: { one: '1', two: '2' }, gone: 'g', moved: 'm', kept: 'k' })
+    c.append('dir/one', 'x')
+    c.unlink('gone')
+    c.rename('moved', 'dir/moved')
+    c.link('kept', 'dir/linked')
+    c.write('dir/new', 'n')
+    c.mkdir('made')
+    c.rmdir('made')
+    c.rename('dir', 'other')
+    c.release(c.tmpfile(''))
+    c.walk(() => {})
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(1)
+    expect(c.status('openFiles')).toBe(0)
+    expect(c.text('other/one')).toBe('1x')
+  })
+
+  it('of a directory stay while something below it is known', () => {
+    const c = open({ a: { b: 'b' } })
+    const a = c.node('a')
+    const b = c.node('a/b')
+    c.fs.forget(a, c.lookups.get(a) as number)
+    c.lookups.delete(a)
+    expect(c.statNode(b).size).toBe(1)
+    expect(c.status('nodes')).toBe(3)
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(1)
+  })
+
+  it('forgotten while open are read to the end', () => {
+    const c = open({ f: 'content' })
+    const file = c.open('f', O_RDONLY)
+    c.unlink('f')
+    expect(c.pread(file, 100).toString()).toBe('content')
+    expect(c.statNode(file.node).nlink).toBe(0)
+    c.release(file)
+  })
+
+  it('that reuse an id have another generation', () => {
+    const c = open({ a: 'a', b: 'b' })
+    const first = c.entry('a')
+    c.forgetAll()
+    const second = c.entry('b')
+    expect(second.node).toBe(first.node)
+    expect(second.generation).not.toBe(first.generation)
+  })
+
+  it('forgotten are answered ESTALE', () => {
+    const c = open({ a: 'a' })
+    const node = c.node('a')
+    c.forgetAll()
+    expect(() => c.statNode(node)).toThrow('ESTALE')
+  })
+
+  it('created and removed a thousand times leave nothing', () => {
+    const c = open({ dir: {} })
+    for (let i = 0; i < 1000; i++) {
+      c.write(`dir/${i % 7}`, 'x')
+      c.unlink(`dir/${i % 7}`)
+    }
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(1)
+    expect(fs.readdirSync(path.join(stack.upper, 'dir'))).toEqual([])
+    expect(fs.readdirSync(path.join(stack.work, 'work'))).toEqual([])
+  })
+
+  it('of an unlinked open file keep its changes', () => {
+    const c = open({ f: 'content' })
+    const file = c.open('f', O_RDWR)
+    c.unlink('f')
+    c.pwrite(file, 'C')
+    c.setattr('', { mode: 0o600, size: 4 }, file)
+    expect(c.pread(file, 100).toString()).toBe('Cont')
+    expect(c.statNode(file.node).mode & 0o7777).toBe(0o600)
+    c.write('f', 'new')
+    expect(c.pread(file, 100).toString()).toBe('Cont')
+    c.release(file)
+    expect(c.text('f')).toBe('new')
+  })
+
+  it('of a lower file unlinked while open for reading take chmod, chown, times and truncation', () => {
+    const c = open({ f: 'content' })
+    const file = c.open('f', O_RDONLY)
+    c.unlink('f')
+    c.setattr('', { mode: 0o640 }, file)
+    c.setattr('', { uid: 12, gid: 34 }, file)
+    c.setattr('', { mtime: 5, mtimeNs: 6 }, file)
+    c.setattr('', { size: 3 }, { ...file, fh: -1 })
+    const attr = c.statNode(file.node)
+    expect(attr).toMatchObject({ mode: 0o100640, uid: 12, gid: 34, size: 3, nlink: 0 })
+    expect(c.pread(file, 100).toString()).toBe('con')
+    c.release(file)
+  })
+
+  it('opened and removed directories are empty and take nothing new', () => {
+    const c = open({ dir: {} })
+    const node = c.node('dir')
+    c.rmdir('dir')
+    expect(c.readdirNode(node)).toEqual([])
+    expect(c.statNode(node).nlink).toBe(0)
+    expect(errnoOf(() => c.entry('dir'))).toBe(ENOENT)
+  })
+})
