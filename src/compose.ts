@@ -1,7 +1,7 @@
 /** From options to an engine, and to what is asked of the kernel for it. */
 
 import { readFileSync } from 'node:fs'
-import type { MountOptions } from './options.js'
+import { formatOptions, type MountOptions } from './options.js'
 import { CAP_SYS_ADMIN, hasCapability } from './sys/thread.js'
 import { createUnion } from './union/union.js'
 import type { Filesystem } from './vfs.js'
@@ -53,6 +53,8 @@ export interface MountStatus {
   upper?: string
   work?: string
   ephemeral: boolean
+  /** All options, as `mount -o` takes them: id maps among them. */
+  options: string
   [more: string]: unknown
 }
 
@@ -73,6 +75,7 @@ export function statusOf(
     ...(options.upper === undefined ? {} : { upper: options.upper.path }),
     ...(options.work === undefined ? {} : { work: options.work }),
     ephemeral: options.ephemeral,
+    options: formatOptions(options),
     timeout: options.timeout,
     wake: options.wake,
     kernelOptions: options.kernelOptions,

@@ -51,6 +51,11 @@ export function copyData(from: number, to: number, size: number): Result {
     if (!NOT_HERE.has(r)) return r
     cloneRefusals++
   }
+  return copyBytes(from, to, size)
+}
+
+/** The same, the two files sharing nothing. */
+export function copyBytes(from: number, to: number, size: number): Result {
   let r = ftruncate(to, size)
   for (let at = 0; r >= 0 && at < size; ) {
     const data = lseek(from, at, SEEK_DATA)

@@ -164,7 +164,7 @@ function build(core: Core, workdir: Workdir, node: Node, temporary: Name, data: 
     made = symlinkAt(target.toString('latin1', 0, length), workdir.fd, temporary)
   } else made = mknodAt(workdir.fd, temporary, source.mode, source.rdev)
   if (made < 0) return made
-  const kept = copyMetadata(node.container.layer, from, name, source, workdir, core.stack.upper, temporary)
+  const kept = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   return kept < 0 || anchored ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
 }
 
@@ -178,7 +178,7 @@ function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Resu
   r = mkdirAt(workdir.fd, temporary, 0o700)
   if (r < 0) return r
   r = setOrigin(core, workdir, temporary, loc, '')
-  return r < 0 ? r : copyMetadata(loc.layer, from, '.', source, workdir, core.stack.upper, temporary)
+  return r < 0 ? r : copyMetadata(loc.layer, from, '.', source, core.stack.upper, workdir.fd, temporary)
 }
 
 function buildFile(
@@ -207,7 +207,7 @@ function buildFile(
   // A hard link whose other names stay below does not note its origin: both would show one number for two contents.
   if (r >= 0 && source.nlink === 1 && name.length > 0)
     r = setOrigin(core, workdir, temporary, node.container, name)
-  if (r >= 0) r = copyMetadata(node.container.layer, from, name, source, workdir, core.stack.upper, temporary)
+  if (r >= 0) r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   if (r >= 0 && whole && !core.policy.volatile) r = fdatasync(to)
   if (r >= 0) node.dataBelow = below
   close(to)

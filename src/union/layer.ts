@@ -63,17 +63,19 @@ export class Layer {
    * Opens a layer. A lower becomes a read-only clone of its mounts where that is permitted: nothing is written
    * through it, not even access times, and mounts made later (this one's own among them) are not seen in it.
    *
+   * @param clone false: the directory itself is used, so that its files can be linked elsewhere: linkat(2) refuses
+   *   links from one mount to another, clones of it included
    * @throws LayerfsError NO_SUCH_DIRECTORY, NOT_A_DIRECTORY, ACCESS_DENIED, BAD_MAP
    */
-  static open(spec: LayerSpec, options: UnionOptions, writable: boolean): Layer {
+  static open(spec: LayerSpec, options: UnionOptions, writable: boolean, clone = !writable): Layer {
     const { mountpoint } = options
     const path = bytesOf(spec.path)
     let fd = open(AT_FDCWD, path, O_PATH | O_DIRECTORY)
     if (fd < 0) throw cannotOpen(spec.path, -fd)
     const { uids, gids } = mapsOf(spec, options)
-    const clone = writable ? fd : cloneReadOnly(fd)
-    const sharesMounts = clone === fd
-    fd = clone
+    const own = clone ? cloneReadOnly(fd) : fd
+    const sharesMounts = own === fd
+    fd = own
     const attr = new Attr()
     const r = stat(fd, attr)
     if (r < 0) throw cannotOpen(spec.path, -r)

@@ -9,7 +9,9 @@ import {
   ELOOP,
   ENOENT,
   ENOTDIR,
+  EPERM,
   O_DIRECTORY,
+  O_NOATIME,
   O_RDONLY,
 } from '../abi/linux.js'
 import { OCI_OPAQUE, OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
@@ -88,11 +90,11 @@ const scratch = new Attr()
 /**
  * Reads and merges a stack of directories, topmost first.
  *
+ * @param hidden filled with the names that something hides in the layers beneath: whiteouts, and files over files
  * @returns the listing, or -errno of a directory that could not be read
  */
-export function readListing(locs: readonly Loc[]): Listing | Result {
+export function readListing(locs: readonly Loc[], hidden = new Set<Name>()): Listing | Result {
   const listing = new Listing()
-  const hidden = new Set<Name>()
   for (const loc of locs) {
     const r = readInto(listing, hidden, loc)
     if (r < 0 && r !== -ENOENT && r !== -ENOTDIR && r !== -ELOOP) return r
@@ -107,7 +109,7 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
     const marks = readMarks(loc)
     if (marks < 0) return marks
   }
-  const fd = open(path, '.', O_RDONLY | O_DIRECTORY)
+  const fd = openQuietly(path)
   if (fd < 0) return fd
   const hides: Name[] = []
   const r = listDir(fd, (name, ino, dtype) => {
@@ -136,6 +138,12 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
   close(fd)
   for (const name of hides) hidden.add(name)
   return r
+}
+
+/** Opens a directory to list it, leaving its access time alone where that is permitted. */
+function openQuietly(path: number): Result {
+  const fd = open(path, '.', O_RDONLY | O_DIRECTORY | O_NOATIME)
+  return fd === -EPERM ? open(path, '.', O_RDONLY | O_DIRECTORY) : fd
 }
 
 /** A directory of the upper that has a lower part shows the topmost lower one's number, as lookup does. */

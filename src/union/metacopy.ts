@@ -25,13 +25,14 @@ import type { Core } from './core.js'
 import type { Loc } from './loc.js'
 import type { Node } from './node.js'
 import { REDIRECT_XATTR, readRedirect, walkRedirect } from './redirect.js'
+import type { Stack } from './resolve.js'
 
 /** Only the privileged namespace counts, as for redirects: the data it names lies elsewhere. */
 const METACOPY_XATTR = overlayPrefix('trusted') + METACOPY
 const nothing = Buffer.alloc(0)
 
 /** 1: a regular file's data lives in a layer below its metadata; 0: it does not; -errno. */
-function isMetacopy(dirfd: number, name: Name): Result {
+export function isMetacopy(dirfd: number, name: Name): Result {
   const r = getXattr(dirfd, name, METACOPY_XATTR, nothing)
   if (r >= 0) return 1
   return r === -ENODATA || r === -EOPNOTSUPP ? 0 : r
@@ -65,10 +66,13 @@ export function openData(core: Core, node: Node, dirfd: number, name: Name, flag
   if (container.layer !== core.stack.layers.at(-1)) {
     const meta = container.layer.writable ? dataIsBelow(core, node) : isMetacopy(dirfd, name)
     if (meta < 0) return meta
-    if (meta === 1) return openBelow(core, node, flags)
+    if (meta === 1) return openBelow(core.stack, locsOf(node), container, name, flags)
   }
   return open(dirfd, name, flags | O_NOFOLLOW)
 }
+
+/** The directories that a node's name is looked up in. */
+const locsOf = (node: Node): readonly Loc[] => node.parent?.locs ?? []
 
 const scratch = new Attr()
 
@@ -78,10 +82,13 @@ interface Place {
 }
 
 /** The next layer's file that stands behind a metacopy: by its redirect, else by its name in the same directory. */
-function nextBelow(core: Core, node: Node, here: Place, path: Name | undefined): Place | undefined {
-  const { layers } = core.stack
+function nextBelow(
+  { layers }: Stack,
+  locs: readonly Loc[],
+  here: Place,
+  path: Name | undefined,
+): Place | undefined {
   if (path === undefined) {
-    const locs = node.parent?.locs ?? []
     for (const loc of locs.slice(locs.indexOf(here.loc) + 1)) {
       const fd = loc.fd()
       if (fd >= 0 && statAt(fd, here.name, scratch) === 0) return { loc, name: here.name }
@@ -98,15 +105,25 @@ function nextBelow(core: Core, node: Node, here: Place, path: Name | undefined):
   return undefined
 }
 
-/** Follows metacopies down to the layer that has the data. */
-function openBelow(core: Core, node: Node, flags: number): Result {
-  let here: Place = { loc: node.container, name: node.name }
+/**
+ * Opens the data of a metacopy, following metacopies down to the layer that has it.
+ *
+ * @param locs the directories that merge where the file is seen; @param container the one of them that holds it
+ */
+export function openBelow(
+  stack: Stack,
+  locs: readonly Loc[],
+  container: Loc,
+  name: Name,
+  flags: number,
+): Result {
+  let here: Place = { loc: container, name }
   let path: Name | undefined
   for (;;) {
     const redirect = readRedirect(here.loc, here.name)
     if (redirect?.startsWith('/')) path = redirect
     else if (redirect !== undefined) here = { loc: here.loc, name: redirect }
-    const next = nextBelow(core, node, here, path)
+    const next = nextBelow(stack, locs, here, path)
     const fd = next?.loc.fd() ?? -1
     if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
     const meta = isMetacopy(fd, next.name)
@@ -133,7 +150,7 @@ export function completeData(core: Core, node: Node, data: 'all' | 'none'): Resu
   const to = open(dirfd, node.name, O_WRONLY | O_NOFOLLOW | (data === 'none' ? O_TRUNC : 0))
   if (to < 0) return to
   if (data === 'all') {
-    const from = openBelow(core, node, O_RDONLY | O_NONBLOCK)
+    const from = openBelow(core.stack, locsOf(node), node.container, node.name, O_RDONLY | O_NONBLOCK)
     r = from < 0 ? from : copyData(from, to, attr.size)
     if (from >= 0) close(from)
     if (r >= 0 && !core.policy.volatile) r = fdatasync(to)
@@ -158,7 +175,7 @@ export function redirectData(core: Core, node: Node): Result {
   const fd = node.container.fd()
   if (fd < 0) return fd
   if (readRedirect(node.container, node.name)?.startsWith('/')) return 0
-  const next = nextBelow(core, node, { loc: node.container, name: node.name }, undefined)
+  const next = nextBelow(core.stack, locsOf(node), { loc: node.container, name: node.name }, undefined)
   if (next === undefined) return -EIO
   const above = next.loc.path()
   const path = `/${above.length === 0 ? next.name : `${above}/${next.name}`}`

@@ -2,12 +2,10 @@
 
 import { EINVAL, EOPNOTSUPP, EOVERFLOW, S_IFLNK, S_IFMT } from '../abi/linux.js'
 import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY, FUSE_OVERLAYFS_PREFIX, overlayPrefix } from '../abi/overlay.js'
-import { mapAcl, mapCapability } from '../idmap.js'
+import { type IdMap, mapAcl, mapCapability } from '../idmap.js'
 import { chmodAt, chownAt, utimensAt } from '../sys/stat.js'
 import { readXattr, setXattr, xattrNames } from '../sys/xattr.js'
 import type { Attr, Name, Result } from '../vfs.js'
-import type { Layer } from './layer.js'
-import type { Workdir } from './workdir.js'
 
 const INTERNAL_PREFIXES: readonly string[] = [
   overlayPrefix('trusted'),
@@ -24,43 +22,51 @@ export const isEscaped = (xattr: string): boolean =>
   xattr.startsWith(`${overlayPrefix('trusted')}overlay.`) ||
   xattr.startsWith(`${overlayPrefix('user')}overlay.`)
 
+/** How the ids on disk of a layer, or of a directory that becomes one, show. */
+export interface Owners {
+  readonly uids: IdMap
+  readonly gids: IdMap
+}
+
 /**
- * Gives `name` in the workdir the metadata of a lower file. Owners keep their shown ids: they go through the lower's
- * map and back through the upper's.
+ * Gives a new file the metadata of another. Owners keep their shown ids: they go through the source's map and back
+ * through the target's.
  *
  * @param dirfd and fromName as in sys/xattr; @param attr of the source, as on disk
- * @returns -EOVERFLOW where the upper cannot store a shown id
+ * @param toFd directory of the new file, by `name`
+ * @returns -EOVERFLOW where the target cannot store a shown id
  */
 export function copyMetadata(
-  lower: Layer,
+  from: Owners,
   dirfd: number,
   fromName: Name,
   attr: Attr,
-  workdir: Workdir,
-  upper: Layer | undefined,
+  to: Owners | undefined,
+  toFd: number,
   name: Name,
 ): Result {
-  if (upper === undefined) return -EINVAL
-  const uid = upper.uids.toDisk(lower.uids.toShown(attr.uid))
-  const gid = upper.gids.toDisk(lower.gids.toShown(attr.gid))
+  if (to === undefined) return -EINVAL
+  const uid = to.uids.toDisk(from.uids.toShown(attr.uid))
+  const gid = to.gids.toDisk(from.gids.toShown(attr.gid))
   if (uid < 0 || gid < 0) return -EOVERFLOW
-  let r = chownAt(workdir.fd, name, uid, gid)
+  let r = chownAt(toFd, name, uid, gid)
   if (r < 0) return r
   if ((attr.mode & S_IFMT) !== S_IFLNK) {
-    r = chmodAt(workdir.fd, name, attr.mode & 0o7777)
+    r = chmodAt(toFd, name, attr.mode & 0o7777)
     if (r < 0) return r
   }
-  r = copyXattrs(lower, dirfd, fromName, workdir, upper, name)
+  r = copyXattrs(from, dirfd, fromName, to, toFd, name)
   if (r < 0) return r
-  return utimensAt(workdir.fd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+  return utimensAt(toFd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
 }
 
-function copyXattrs(
-  lower: Layer,
+/** The xattrs of a file, ACLs among them, for a new file: arguments as copyMetadata's. */
+export function copyXattrs(
+  from: Owners,
   dirfd: number,
   fromName: Name,
-  workdir: Workdir,
-  upper: Layer,
+  to: Owners,
+  toFd: number,
   name: Name,
 ): Result {
   const names = xattrNames(dirfd, fromName)
@@ -69,9 +75,9 @@ function copyXattrs(
     if (isInternal(xattr) && !isEscaped(xattr)) continue
     const value = readXattr(dirfd, fromName, xattr)
     if (typeof value === 'number') return value
-    let r = mapXattr(xattr, value, lower, 'toShown')
-    if (r === 0) r = mapXattr(xattr, value, upper, 'toDisk')
-    if (r === 0) r = setXattr(workdir.fd, name, xattr, value)
+    let r = mapXattr(xattr, value, from, 'toShown')
+    if (r === 0) r = mapXattr(xattr, value, to, 'toDisk')
+    if (r === 0) r = setXattr(toFd, name, xattr, value)
     if (r < 0) return r
   }
   return 0
@@ -81,7 +87,7 @@ function copyXattrs(
 export function mapXattr(
   xattr: string,
   value: Buffer,
-  layer: Layer,
+  layer: Owners,
   direction: 'toShown' | 'toDisk',
 ): Result {
   if (xattr === ACL_ACCESS || xattr === ACL_DEFAULT) return mapAcl(value, layer.uids, layer.gids, direction)

@@ -33,6 +33,16 @@ export class Found {
   upperWhiteout: UpperWhiteout = 'none'
 }
 
+/** The roots that merge: an opaque one ends the stack. */
+export function rootLocs(layers: readonly Layer[]): Loc[] {
+  const locs: Loc[] = []
+  for (const { root } of layers) {
+    locs.push(root)
+    if (readMarks(root) === 1) break
+  }
+  return locs
+}
+
 const below = new Attr()
 
 /** Errors that mean "nothing of use by this name in this layer". */

@@ -35,15 +35,15 @@ import { create, link, make, tmpfile } from './create.js'
 import * as file from './file.js'
 import { InodeNumbers } from './ino.js'
 import type { Layer, UnionOptions } from './layer.js'
-import { type Loc, openDirectories } from './loc.js'
+import { openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir } from './node.js'
 import { readdir } from './readdir.js'
 import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
+import { rootLocs } from './resolve.js'
 import { type OpenStack, openStack } from './stack.js'
 import { which } from './which.js'
-import { readMarks } from './whiteout.js'
 import { getxattr, listxattr, removexattr, setxattr } from './xattr.js'
 
 /** What the transport tells the engine about itself. */
@@ -292,14 +292,4 @@ export class Union implements Filesystem {
     const dir = this.core.dir(id)
     return typeof dir === 'number' ? dir : act(dir)
   }
-}
-
-/** The roots that merge: an opaque one ends the stack. */
-function rootLocs(layers: readonly Layer[]): Loc[] {
-  const locs: Loc[] = []
-  for (const { root } of layers) {
-    locs.push(root)
-    if (readMarks(root) === 1) break
-  }
-  return locs
 }
