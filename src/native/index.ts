@@ -1,12 +1,13 @@
 /** The engine behind the npm package fuse-native: libfuse 2, path-based, served on the event loop. */
 import { accessSync, constants } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { delimiter, join, resolve } from 'node:path'
+import { realpath, stat } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
 import { EIO, ENOENT, ENOTCONN } from '../abi/linux.js'
 import { errnoOf, errnoText, LayerfsError } from '../errors.js'
 import type { Filesystem } from '../vfs.js'
 import { Adapter } from './adapter.js'
 import { loadBinding } from './binding.js'
+import { Counters, type NativeStats } from './counters.js'
 import { openSession } from './session.js'
 
 export interface NativeOptions {
@@ -24,11 +25,16 @@ export interface NativeOptions {
 }
 
 export interface NativeMount {
+  /** Absolute, without symlinks. */
+  readonly mountpoint: string
   /**
    * Unmounts and waits for the last request to end.
+   * @param lazy take the name away now, though it is in use; the rest goes with the last user, which `closed` tells
    * @throws LayerfsError MOUNTPOINT_BUSY where a process still uses the mount
    */
-  unmount(): Promise<void>
+  unmount(lazy?: boolean): Promise<void>
+  /** Requests so far, by kind. */
+  stats(): NativeStats
   /** Settles when the mount is gone, whoever unmounted it. The filesystem has been destroyed by then. */
   readonly closed: Promise<void>
 }
@@ -53,29 +59,36 @@ const KERNEL_OPTIONS =
  */
 export async function mountNative(fs: Filesystem, options: NativeOptions): Promise<NativeMount> {
   const binding = loadBinding()
-  const mountpoint = resolve(options.mountpoint)
+  checkDevice()
+  const mountpoint = await checkMountpoint(options.mountpoint)
   const root = process.geteuid?.() === 0
   const line = optionLine(options, root)
   checkLength('mountpoint', mountpoint)
   checkLength('list of mount options', `-o${line}`)
-  checkDevice()
   if (!root) checkFusermount()
-  await checkMountpoint(mountpoint)
 
   const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, pid: 0, umask: 0 }
   const ttl = options.timeout >= ENDLESS ? 0 : Math.max(1, Math.ceil(options.timeout * 1000))
   const adapter = new Adapter(fs, caller, ttl)
-  return openSession(
+  const counters = new Counters()
+  const session = await openSession(
     binding,
     mountpoint,
     line,
     adapter,
+    counters,
     () => {
       adapter.close()
       fs.destroy()
     },
     (error) => process.emitWarning(error instanceof Error ? error : String(error)),
   )
+  return {
+    mountpoint,
+    closed: session.closed,
+    unmount: (lazy = false) => session.unmount(lazy),
+    stats: () => counters.snapshot(),
+  }
 }
 
 /** @throws LayerfsError UNSUPPORTED for what libfuse 2 would not know, USAGE for a comma in a name */
@@ -154,10 +167,11 @@ function checkFusermount(): void {
   )
 }
 
-async function checkMountpoint(path: string): Promise<void> {
-  let directory: boolean
+/** @returns the path without symlinks */
+async function checkMountpoint(path: string): Promise<string> {
   try {
-    directory = (await stat(path)).isDirectory()
+    const real = await realpath(path)
+    if ((await stat(real)).isDirectory()) return real
   } catch (cause) {
     const errno = errnoOf(cause)
     const detail = { path, cause }
@@ -175,6 +189,5 @@ async function checkMountpoint(path: string): Promise<void> {
       detail,
     )
   }
-  if (!directory)
-    throw new LayerfsError('NOT_A_DIRECTORY', `the mountpoint ${path} is not a directory`, { path })
+  throw new LayerfsError('NOT_A_DIRECTORY', `the mountpoint ${path} is not a directory`, { path })
 }

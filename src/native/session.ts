@@ -9,6 +9,7 @@ import { closeSync, readdirSync, readlinkSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { LayerfsError } from '../errors.js'
 import type { Binding } from './binding.js'
+import type { Counters } from './counters.js'
 import { type Operations, wire } from './wire.js'
 
 const DEVICE = '/dev/fuse'
@@ -24,15 +25,18 @@ const threads: Buffer[] = []
 export interface Session {
   /** Settles when libfuse's threads have ended, for whatever reason. */
   readonly closed: Promise<void>
-  /** @throws LayerfsError MOUNTPOINT_BUSY where a process still uses the mount */
-  unmount(): Promise<void>
+  /**
+   * @param lazy take the name away now, though it is in use; the rest goes with the last user, which `closed` tells
+   * @throws LayerfsError MOUNTPOINT_BUSY where a process still uses the mount
+   */
+  unmount(lazy: boolean): Promise<void>
 }
 
 /**
  * Mounts, and serves the mount on this thread's event loop.
  *
  * @param options libfuse's, separated by commas
- * @param ended called once, when no more requests can come
+ * @param ended called once, when no more requests can come to what was mounted
  * @param failed told of an exception in an operation
  * @returns once the kernel has greeted the mount
  * @throws LayerfsError MOUNT_FAILED
@@ -42,6 +46,7 @@ export async function openSession(
   mountpoint: string,
   options: string,
   ops: Operations,
+  counters: Counters,
   ended: () => void,
   failed: (error: unknown) => void,
 ): Promise<Session> {
@@ -53,7 +58,7 @@ export async function openSession(
   const ready = new Promise<void>((resolve) => {
     greeted = resolve
   })
-  const { handlers, implemented } = wire(binding, ops, () => greeted(), failed)
+  const { handlers, implemented } = wire(binding, ops, counters, () => greeted(), failed)
   try {
     binding.fuse_native_mount(
       mountpoint,
@@ -75,6 +80,7 @@ export async function openSession(
 
   const own = devices().filter((fd) => !before.has(fd))
   const over = (): boolean => !own.some(isDevice)
+  let mounted = false
   let finish: () => void = () => {}
   const closed = new Promise<void>((resolve) => {
     const timer = setInterval(() => finish(), WATCH_INTERVAL)
@@ -83,7 +89,7 @@ export async function openSession(
       finish = () => {}
       clearInterval(timer)
       binding.fuse_native_unmount(mountpoint, thread)
-      ended()
+      if (mounted) ended()
       resolve()
     }
   })
@@ -94,16 +100,19 @@ export async function openSession(
       path: mountpoint,
     })
 
+  mounted = true
+
   return {
     closed,
-    async unmount() {
+    async unmount(lazy) {
       if (!over()) {
-        const refusal = await detach(mountpoint, [])
+        const refusal = await detach(mountpoint, lazy)
         if (refusal !== undefined && !over())
           throw new LayerfsError('MOUNTPOINT_BUSY', `cannot unmount ${mountpoint}: ${refusal}`, {
             path: mountpoint,
           })
       }
+      if (lazy) return
       const timer = setInterval(() => finish(), UNMOUNT_INTERVAL)
       await closed
       clearInterval(timer)
@@ -128,16 +137,16 @@ function isDevice(fd: number): boolean {
 async function cleanUp(mountpoint: string, before: ReadonlySet<number>): Promise<void> {
   const own = devices().filter((fd) => !before.has(fd))
   if (own.length === 0) return
-  await detach(mountpoint, ['-l'])
+  await detach(mountpoint, true)
   for (const fd of own) closeSync(fd)
 }
 
 /** @returns what umount(8) or, for a plain user, fusermount said against it; undefined where it unmounted */
-async function detach(mountpoint: string, lazily: readonly string[]): Promise<string | undefined> {
+async function detach(mountpoint: string, lazy: boolean): Promise<string | undefined> {
   const [program, args] =
     process.geteuid?.() === 0
-      ? ['umount', [...lazily, mountpoint]]
-      : ['fusermount', ['-u', ...lazily.map(() => '-z'), mountpoint]]
+      ? ['umount', lazy ? ['-l', mountpoint] : [mountpoint]]
+      : ['fusermount', lazy ? ['-u', '-z', mountpoint] : ['-u', mountpoint]]
   try {
     await promisify(execFile)(program, args, { timeout: UNMOUNT_TIMEOUT })
     return undefined

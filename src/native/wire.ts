@@ -3,6 +3,7 @@ import { EILSEQ, EIO } from '../abi/linux.js'
 import type { Name, Result } from '../vfs.js'
 import type { Binding, Handler, Operation, Plain, Request } from './binding.js'
 import { OPERATIONS } from './binding.js'
+import type { Counters } from './counters.js'
 import { STAT_INTS, STATVFS_INTS } from './stat.js'
 import { bytesOf } from './text.js'
 
@@ -67,24 +68,28 @@ export interface Wiring {
 export function wire(
   binding: Binding,
   ops: Operations,
+  counters: Counters,
   ready: () => void,
   failed: (error: unknown) => void,
 ): Wiring {
   const stat = new Uint32Array(STAT_INTS)
   const statvfs = new Uint32Array(STATVFS_INTS)
 
-  const run = <T>(call: () => T | Result): T | Result => {
+  const run = <T>(op: Operation, call: () => T | Result): T | Result => {
+    const start = performance.now()
+    let result: T | Result
     try {
-      return call()
+      result = call()
     } catch (error) {
       failed(error)
-      return -EIO
-    } finally {
-      ops.settle()
+      result = -EIO
     }
+    ops.settle()
+    counters.count(op, performance.now() - start, typeof result === 'number' ? result : 0)
+    return result
   }
   const plain = (request: Request, op: Plain, call: () => Result): void =>
-    binding[`fuse_native_signal_${op}`](request, run(call))
+    binding[`fuse_native_signal_${op}`](request, run(op, call))
   const wide = (low: number, high: number): number => low + high * WORD
 
   const table: Record<Operation, Handler> = {
@@ -95,38 +100,38 @@ export function wire(
     statfs: (request, _op, path: string) =>
       binding.fuse_native_signal_statfs(
         request,
-        run(() => ops.statfs(path, statvfs)),
+        run('statfs', () => ops.statfs(path, statvfs)),
         statvfs,
       ),
     getattr: (request, _op, path: string) =>
       binding.fuse_native_signal_getattr(
         request,
-        run(() => ops.getattr(path, stat)),
+        run('getattr', () => ops.getattr(path, stat)),
         stat,
       ),
     fgetattr: (request, _op, path: string, fd: number) =>
       binding.fuse_native_signal_fgetattr(
         request,
-        run(() => ops.fgetattr(path, fd, stat)),
+        run('fgetattr', () => ops.fgetattr(path, fd, stat)),
         stat,
       ),
     readdir: (request, _op, path: string) => {
       const names: string[] = []
       const entries: Uint32Array[] = []
-      const result = run(() => ops.readdir(path, names, entries))
+      const result = run('readdir', () => ops.readdir(path, names, entries))
       binding.fuse_native_signal_readdir(request, result, names, entries)
     },
     readlink: (request, _op, path: string) => {
-      const target = run(() => ops.readlink(path))
+      const target = run('readlink', () => ops.readlink(path))
       if (typeof target === 'string') binding.fuse_native_signal_readlink(request, 0, target)
       else binding.fuse_native_signal_readlink(request, target, '')
     },
     open: (request, _op, path: string, flags: number) => {
-      const fd = run(() => ops.open(path, flags))
+      const fd = run('open', () => ops.open(path, flags))
       binding.fuse_native_signal_open(request, Math.min(fd, 0), Math.max(fd, 0))
     },
     create: (request, _op, path: string, mode: number) => {
-      const fd = run(() => ops.create(path, mode))
+      const fd = run('create', () => ops.create(path, mode))
       binding.fuse_native_signal_create(request, Math.min(fd, 0), Math.max(fd, 0))
     },
     read: (
@@ -139,7 +144,7 @@ export function wire(
       low: number,
       high: number,
     ) => {
-      const count = run(() => ops.read(fd, dst, wide(low, high)))
+      const count = run('read', () => ops.read(fd, dst, wide(low, high)))
       binding.fuse_native_signal_read(request, count, Math.max(count, 0), dst.buffer)
     },
     write: (
@@ -152,19 +157,19 @@ export function wire(
       low: number,
       high: number,
     ) => {
-      const count = run(() => ops.write(fd, src, wide(low, high)))
+      const count = run('write', () => ops.write(fd, src, wide(low, high)))
       binding.fuse_native_signal_write(request, count, Math.max(count, 0), src.buffer)
     },
     setxattr: (request, _op, path: string, name: string, value: Buffer, _position: number, flags: number) => {
-      const result = run(() => withName(name, (bytes) => ops.setxattr(path, bytes, value, flags)))
+      const result = run('setxattr', () => withName(name, (bytes) => ops.setxattr(path, bytes, value, flags)))
       binding.fuse_native_signal_setxattr(request, result, value.buffer)
     },
     getxattr: (request, _op, path: string, name: string, dst: Buffer) => {
-      const size = run(() => withName(name, (bytes) => ops.getxattr(path, bytes, dst)))
+      const size = run('getxattr', () => withName(name, (bytes) => ops.getxattr(path, bytes, dst)))
       binding.fuse_native_signal_getxattr(request, size, dst.buffer)
     },
     listxattr: (request, _op, path: string, dst: Buffer) => {
-      const size = run(() => ops.listxattr(path, dst))
+      const size = run('listxattr', () => ops.listxattr(path, dst))
       binding.fuse_native_signal_listxattr(request, size, dst.buffer)
     },
     removexattr: (request, _op, path: string, name: string) =>

@@ -57,6 +57,8 @@ describe('mountNative refuses', () => {
   })
 
   it('a mountpoint longer than the binding has room for', async () => {
-    expect((await refusal({ mountpoint: `${dir}/${'deep/'.repeat(220)}` }))[0]).toBe('UNSUPPORTED')
+    const deep = path.join(dir, ...Array.from({ length: 110 }, () => 'deep-down'))
+    fs.mkdirSync(deep, { recursive: true })
+    expect((await refusal({ mountpoint: deep }))[0]).toBe('UNSUPPORTED')
   })
 })

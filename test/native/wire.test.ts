@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { EILSEQ, EIO, ENOENT } from '../../src/abi/linux.js'
 import { type Handler, loadBinding } from '../../src/native/binding.js'
+import { Counters } from '../../src/native/counters.js'
 import { type Operations, wire } from '../../src/native/wire.js'
 
 describe('wire', () => {
@@ -13,12 +14,14 @@ describe('wire', () => {
   let settled: number
   let handlers: readonly Handler[]
   let implemented: Uint32Array
+  let counters: Counters
 
   beforeEach(() => {
     answers = []
     calls = []
     failures = []
     settled = 0
+    counters = new Counters()
     outcome = () => 0
     const binding = new Proxy(real, {
       get(target, key) {
@@ -42,6 +45,7 @@ describe('wire', () => {
     ;({ handlers, implemented } = wire(
       binding,
       ops,
+      counters,
       () => answers.push(['ready']),
       (error) => failures.push(error),
     ))
@@ -111,6 +115,7 @@ describe('wire', () => {
       ['read', 9, 9, dst.buffer],
       ['write', -EIO, 0, dst.buffer],
     ])
+    expect(counters.snapshot()).toMatchObject({ requests: 2, errors: 1, bytesRead: 9, bytesWritten: 0 })
   })
 
   it('answers readlink with the target, or none', () => {
