@@ -1,24 +1,15 @@
 /** `layerfs list`: the mounts, from the kernel's table and from their own answers. */
 import type { Argv } from 'yargs'
 import { ENOTCONN } from '../abi/linux.js'
+import type { MountStatus } from '../compose.js'
 import { errnoName } from '../errors.js'
 import { bytesOf } from '../sys/libc.js'
 import { STATUS, tryAsk } from './ask.js'
 import { age, type Command, flagOf, print, printJson, table } from './command.js'
 import { layerfsMounts } from './mounted.js'
 
-/** What a mount says of itself in `layerfs.status`. */
-export interface Status {
-  pid: number
-  transport: string
-  /** Milliseconds since the epoch. */
-  started: number
-  lower: string[]
-  upper?: string
-  work?: string
-}
-
-interface Listed extends Partial<Status> {
+/** What the kernel's table says, and what the mount says of itself where it answers. */
+interface Listed extends Partial<MountStatus> {
   mountpoint: string
   type: string
   source: string
@@ -37,7 +28,7 @@ export function listed(): Listed[] {
       source: m.source,
       readOnly: m.options.includes('ro'),
       state,
-      ...(typeof answer === 'string' ? (JSON.parse(answer) as Partial<Status>) : {}),
+      ...(typeof answer === 'string' ? (JSON.parse(answer) as Partial<MountStatus>) : {}),
     }
   })
 }

@@ -18,6 +18,7 @@ import { errnoOf, errnoText, KINDS } from '../errors.js'
 import { close, open } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { mknodAt } from '../sys/name.js'
+import { CAP_SYS_ADMIN, hasCapability } from '../sys/thread.js'
 import { setXattr } from '../sys/xattr.js'
 
 export interface Finding {
@@ -35,14 +36,6 @@ export interface Finding {
 export function probe(dir: string): Finding[] {
   const capable = hasCapability(CAP_SYS_ADMIN)
   return [device(), mounting(capable), namespaces(), passthrough(capable), ...upper(dir)]
-}
-
-/** capabilities(7) */
-const CAP_SYS_ADMIN = 21
-
-function hasCapability(bit: number): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
-  return ((BigInt(`0x${effective}`) >> BigInt(bit)) & 1n) === 1n
 }
 
 /** Whether this process is in the machine's first user namespace: its map is the whole identity. */

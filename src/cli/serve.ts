@@ -1,10 +1,6 @@
 /** A mount and its end, as the daemon and `--foreground` run it. */
+import { type Mount, mount } from '../mount.js'
 import type { MountOptions } from '../options.js'
-
-interface Mount {
-  unmount(options?: { lazy?: boolean }): Promise<void>
-  readonly closed: Promise<void>
-}
 
 /** SIGHUP comes to `--foreground` when its terminal goes away. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
@@ -16,8 +12,6 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
  * @throws LayerfsError
  */
 export async function serve(options: MountOptions): Promise<{ mounted: Mount; ended: Promise<void> }> {
-  const from = '../mount.js'
-  const { mount } = (await import(from)) as { mount(o: MountOptions): Promise<Mount> }
   process.title = `layerfs ${options.mountpoint}`
   const mounted = await mount(options)
   let signals = 0

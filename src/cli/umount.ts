@@ -1,12 +1,13 @@
 /** `layerfs umount`: ends a mount and waits for its daemon; frees mounts whose daemon is gone. */
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Argv } from 'yargs'
-import { EBUSY, EINVAL, ENOTCONN, EPERM, MNT_DETACH, UMOUNT_NOFOLLOW } from '../abi/linux.js'
+import { EBUSY, EINVAL, ENOTCONN, EPERM } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
+import { busyText } from '../fuse/kernel.js'
+import { detach } from '../fuse/mount.js'
 import { bytesOf } from '../sys/libc.js'
-import { type MountInfo, umount } from '../sys/mount.js'
+import type { MountInfo } from '../sys/mount.js'
 import { STATUS, tryAsk } from './ask.js'
 import { type Command, flagOf, optionalOf, print } from './command.js'
 import { layerfsAt, layerfsMounts } from './mounted.js'
@@ -18,38 +19,20 @@ const isDead = (m: MountInfo): boolean => tryAsk(bytesOf(`${m.mountpoint}/`), ST
 
 async function end(m: MountInfo, lazy: boolean): Promise<void> {
   const daemon = lazy ? undefined : daemonOf(m)
-  detach(m, lazy)
+  take(m, lazy)
   if (daemon !== undefined) await gone(daemon)
 }
 
 /** @throws LayerfsError MOUNTPOINT_BUSY, NOT_A_MOUNT, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED, IO */
-function detach(m: MountInfo, lazy: boolean): void {
+function take(m: MountInfo, lazy: boolean): void {
   const path = m.mountpoint
-  const r = umount(m.mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0))
+  let r = detach(path, 'mount(2)', lazy)
+  if (r === -EPERM) r = detach(path, 'fusermount3', lazy)
   if (r >= 0) return
-  if (r === -EBUSY) throw busy(path)
+  if (r === -EBUSY) throw new LayerfsError('MOUNTPOINT_BUSY', busyText(path), { path, errno: EBUSY })
   if (r === -EINVAL) throw new LayerfsError('NOT_A_MOUNT', `${path} is not mounted any more`, { path })
-  if (r !== -EPERM)
-    throw new LayerfsError('IO', `cannot unmount ${path}: ${errnoText(r)}`, { errno: -r, path })
-  const run = spawnSync('fusermount3', ['-u', ...(lazy ? ['-z'] : []), '--', path], { encoding: 'utf8' })
-  if (run.error !== undefined)
-    throw new LayerfsError(
-      'FUSERMOUNT_MISSING',
-      `cannot unmount ${path} without privilege: fusermount3 could not be run (${run.error.message}); install fuse3`,
-      { path },
-    )
-  if (run.status === 0) return
-  if (/busy/i.test(run.stderr)) throw busy(path)
-  const why = run.stderr.trim().replaceAll('\n', ' ')
-  throw new LayerfsError('FUSERMOUNT_FAILED', `cannot unmount ${path}: ${why}`, { path })
+  throw new LayerfsError('IO', `cannot unmount ${path}: ${errnoText(r)}`, { errno: -r, path })
 }
-
-const busy = (path: string): LayerfsError =>
-  new LayerfsError(
-    'MOUNTPOINT_BUSY',
-    `${path} is in use: end the programs that use it (fuser -vm ${path}), or detach it with --lazy`,
-    { path, errno: EBUSY },
-  )
 
 /** The process of a mount, where it is one that ends with the mount: a program's own mount lives in that program. */
 function daemonOf(m: MountInfo): number | undefined {
@@ -81,7 +64,7 @@ async function gone(pid: number): Promise<void> {
 function freeDead(): number {
   const dead = layerfsMounts().filter(isDead).reverse()
   for (const m of dead) {
-    detach(m, true)
+    take(m, true)
     print(`freed ${m.mountpoint}`)
   }
   return dead.length

@@ -2,17 +2,19 @@
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
 import { bytesOf } from '../sys/libc.js'
+import type { Which } from '../union/which.js'
 import { ask, WHICH } from './ask.js'
 import { type Command, flagOf, print, printJson, stringOf, table } from './command.js'
 
-/** What one layer holds of a path. */
-export interface Holding {
-  /** `upper`, or `lower N` counted from the topmost, 0. */
-  layer: string
-  /** The file in that layer. */
-  path: string
-  /** `provides`, `merged`, `hidden`, `whiteout`, `opaque`. */
-  state: string
+/** The provider first, then what is merged with it, then what is hidden beneath. */
+function rows(w: Which): string[][] {
+  const at = (place: { layer: string; path: string }) =>
+    place.path === '' ? place.layer : `${place.layer}/${place.path}`
+  return [
+    ['provided by', w.upper ? 'the upper' : 'a lower', at(w)],
+    ...w.merged.map((p) => ['merged with', p.kind, at(p)]),
+    ...w.hidden.map((p) => ['hidden', p.kind, at(p)]),
+  ]
 }
 
 /**
@@ -34,9 +36,9 @@ export const command: Command = {
       .positional('path', { type: 'string', demandOption: true, describe: 'a file on a mounted tree' })
       .option('json', { type: 'boolean', describe: 'as JSON' }),
   run(words) {
-    const holdings = JSON.parse(ask(argumentBytes(stringOf(words, 'path')), WHICH)) as Holding[]
-    if (flagOf(words, 'json')) printJson(holdings)
-    else print(...table(holdings.map((h) => [h.state, h.layer, h.path])))
+    const answer = JSON.parse(ask(argumentBytes(stringOf(words, 'path')), WHICH)) as Which
+    if (flagOf(words, 'json')) printJson(answer)
+    else print(...table(rows(answer)))
     return 0
   },
 }

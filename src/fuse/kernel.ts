@@ -163,7 +163,8 @@ function hookExit(): void {
   })
 }
 
-function busyText(path: string): string {
+/** That a mount is in use, and by whom. */
+export function busyText(path: string): string {
   const some = holders(path)
   const who = some
     .slice(0, 3)
