@@ -48,8 +48,11 @@ export interface StackOptions {
   whiteouts: 'auto' | 'overlay' | 'oci'
   /** The namespace of overlay xattrs. `auto`: `trusted` where the daemon may write it, else `user`. */
   xattrs: 'auto' | 'trusted' | 'user'
-  /** `xattr`: an unprivileged daemon keeps shown owner and mode in user.containers.override_stat. */
-  override: 'off' | 'xattr'
+  /**
+   * `xattr`: an unprivileged daemon keeps shown owner, mode and type in user.containers.override_stat; `security`: in
+   * security.fuseoverlayfs.override_stat, which takes CAP_SYS_ADMIN to write.
+   */
+  override: 'off' | 'xattr' | 'security'
 }
 
 export interface MountOptions extends StackOptions {
@@ -272,7 +275,7 @@ const ROWS: ReadonlyMap<string, Row> = new Map(
     volatile: choice('volatile', 'volatile', YES_NO, 'on'),
     whiteouts: choice('whiteouts', 'whiteouts', same('auto', 'overlay', 'oci')),
     xattrs: choice('xattrs', 'xattrs', same('auto', 'trusted', 'user')),
-    override: choice('override', 'override', same('off', 'xattr')),
+    override: choice('override', 'override', same('off', 'xattr', 'security')),
     transport: choice('transport', 'transport', same('auto', 'kernel', 'fuse-native')),
     timeout: numeric('timeout', 'timeout'),
     fsname: text('fsname', 'fsname'),

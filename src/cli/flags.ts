@@ -47,8 +47,8 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   gidmap: row('Ids', 'MAP', 'show groups shifted', { repeat: true }),
   'squash-uid': row('Ids', 'UID', 'show every file as owned by this user'),
   'squash-gid': row('Ids', 'GID', 'show every file as owned by this group'),
-  override: row('Ids', 'WHERE', 'xattr: keep owner and mode in an xattr where the daemon may not set them', {
-    choices: ['off', 'xattr'],
+  override: row('Ids', 'WHERE', 'keep owner and mode in an xattr where the daemon may not set them', {
+    choices: ['off', 'xattr', 'security'],
   }),
   redirect: row('On disk', 'MODE', "renames of directories of a lower, as overlayfs's redirect_dir", {
     choices: ['auto', 'on', 'follow', 'off'],
@@ -96,8 +96,8 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   'ready-fd': row('Daemon', 'N', 'write a line to descriptor N when the mount is ready, then close it'),
 }
 
-/** Options whose value is a path: the daemon leaves the directory it was started in. */
-const absolute = (o: MountOptions): MountOptions => ({
+/** With every path made absolute: the daemon leaves the directory it was started in. */
+export export const absolute = (o: MountOptions): MountOptions => ({
   ...o,
   mountpoint: resolve(o.mountpoint),
   lower: o.lower.map((layer) => ({ ...layer, path: resolve(layer.path) })),

@@ -2,7 +2,6 @@
  * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` goes ahead without yargs,
  * which takes longer to load than the mount to make, and gives only its help and completion.
  */
-import { readFileSync } from 'node:fs'
 import { exitCodeOf, LayerfsError } from '../errors.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'
@@ -47,12 +46,6 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
   },
 }
 
-/** The version in package.json. */
-export function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
-
 /** Runs the command line and sets the exit code. */
 export async function main(words: readonly string[]): Promise<void> {
   try {
@@ -73,6 +66,10 @@ async function dispatch(words: readonly string[]): Promise<number> {
   if (words[0] === 'mount') {
     const asked = readMountFlags(words.slice(1))
     if (asked !== undefined) return (await import('./start.js')).start(asked)
+  }
+  if (!Object.hasOwn(COMMANDS, words[0] ?? '') && isHelperCall(words)) {
+    const { mountAsHelper } = await import('../compat/helper.js')
+    return mountAsHelper(words)
   }
   const { parse } = await import('./parse.js')
   return parse(words)

@@ -2,7 +2,8 @@
 import yargs, { type Argv } from 'yargs'
 import { LayerfsError } from '../errors.js'
 import { nearest } from '../tokens.js'
-import { COMMANDS, version } from './main.js'
+import { COMMANDS } from './main.js'
+import { version } from './version.js'
 
 /** Runs what the words ask for. @returns the exit code. @throws LayerfsError */
 export async function parse(words: readonly string[]): Promise<number> {

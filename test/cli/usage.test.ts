@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MOUNT_FLAGS, mountCommand, readMountFlags } from '../../src/cli/flags.js'
-import { COMMANDS, version } from '../../src/cli/main.js'
+import { COMMANDS } from '../../src/cli/main.js'
+import { version } from '../../src/cli/version.js'
 import { layerfs, run } from '../support/command.js'
 
 let dir: string
