@@ -1,0 +1,169 @@
+/** One random history: the same steps on a plain directory and on a stack, compared at every turn. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { S_IFDIR, S_IFLNK, S_IFMT } from '../../src/abi/linux.js'
+import { errnoName } from '../../src/errors.js'
+import { mountOverlay, umount } from '../support/mounts.js'
+import { differences, type Facts } from '../support/tree.js'
+import type { Client } from '../union/client.js'
+import { Stack } from '../union/stacks.js'
+import { type Driver, EngineDriver, outcome, PathDriver } from './driver.js'
+import { act, type Op, print, type Step, type Turn } from './ops.js'
+
+/** Times from here on are of the run itself and differ between the two. */
+const RECENT = 1.5e9
+
+export class World {
+  private readonly stack: Stack
+  private readonly model: PathDriver
+  private lowers: string[]
+  private layers = 0
+  private client: Client | undefined
+  private overlay: string | undefined
+  private readonly log: string[] = []
+
+  constructor() {
+    this.stack = new Stack(1)
+    fs.mkdirSync(path.join(this.stack.dir, 'model'))
+    fs.mkdirSync(path.join(this.stack.dir, 'mnt'))
+    this.model = new PathDriver(path.join(this.stack.dir, 'model'))
+    this.lowers = [this.stack.lower]
+    this.open()
+  }
+
+  private get upper(): string {
+    return path.join(this.stack.dir, this.layers === 0 ? 'upper' : `upper${this.layers}`)
+  }
+  private get work(): string {
+    return path.join(this.stack.dir, this.layers === 0 ? 'work' : `work${this.layers}`)
+  }
+  private get mountpoint(): string {
+    return path.join(this.stack.dir, 'mnt')
+  }
+
+  private get driver(): Driver {
+    return this.overlay === undefined ? new EngineDriver(this.client as Client) : new PathDriver(this.overlay)
+  }
+
+  private open(): void {
+    this.client = this.stack.open({ lower: this.lowers, upper: this.upper, work: this.work })
+  }
+
+  private close(): void {
+    if (this.client !== undefined) this.stack.close(this.client)
+    this.client = undefined
+    if (this.overlay !== undefined) umount(this.overlay)
+    this.overlay = undefined
+  }
+
+  private fail(what: string): never {
+    throw new Error(`${what}\nafter:\n${this.log.join('\n')}`)
+  }
+
+  /** Compares what the stack shows with the plain directory. */
+  check(): void {
+    const expected = comparable(this.model.facts())
+    let got: Map<string, Partial<Facts>>
+    try {
+      got = comparable(this.driver.facts())
+    } catch (error) {
+      this.fail(`cannot read the tree: ${error instanceof Error ? error.message : error}`)
+    }
+    const found = differences(expected, got)
+    if (found.length > 0) this.fail(found.join('\n'))
+  }
+
+  run(steps: readonly Step[]): void {
+    for (const step of steps) {
+      this.log.push(print(step))
+      if ('turn' in step) this.turn(step.turn)
+      else this.op(step)
+    }
+    this.check()
+    this.turn('remount')
+    this.turn('overlay')
+    this.turn('remount')
+  }
+
+  private turn(turn: Turn): void {
+    this.check()
+    const before = this.client === undefined ? undefined : this.inodes()
+    switch (turn) {
+      case 'forget':
+        this.client?.forgetAll()
+        break
+      case 'remount':
+        this.close()
+        this.open()
+        break
+      case 'commit':
+        this.close()
+        this.lowers = [this.upper, ...this.lowers]
+        this.layers++
+        fs.mkdirSync(this.upper)
+        fs.mkdirSync(this.work)
+        this.open()
+        break
+      case 'overlay':
+        this.close()
+        mountOverlay(
+          { lower: this.lowers, upper: this.upper, work: this.work, mountpoint: this.mountpoint },
+          ['redirect_dir=on'],
+        )
+        this.overlay = this.mountpoint
+    }
+    this.check()
+    if (before !== undefined && this.client !== undefined && turn !== 'commit') this.sameInodes(before)
+  }
+
+  /** Inode numbers as the engine shows them, of all that has one name. */
+  private inodes(): Map<string, number> {
+    const numbers = new Map<string, number>()
+    this.client?.walk((name, attr) => {
+      if ((attr.mode & S_IFMT) === S_IFDIR || attr.nlink === 1) numbers.set(name, attr.ino)
+    })
+    return numbers
+  }
+
+  private sameInodes(before: ReadonlyMap<string, number>): void {
+    for (const [name, ino] of this.inodes()) {
+      const was = before.get(name)
+      if (was !== undefined && was !== ino) this.fail(`${name || '/'}: number ${was} became ${ino}`)
+    }
+  }
+
+  private op(op: Op): void {
+    const attr = this.modelStat(op.paths[0])
+    if (attr?.isSymbolicLink() && ['chmod', 'setxattr', 'removexattr', 'write'].includes(op.call)) return
+    // The kernel's overlayfs breaks the hard links of a lower at copy-up.
+    if (this.overlay !== undefined && attr !== undefined && attr.nlink > 1 && !attr.isDirectory()) return
+    const expected = outcome(() => act(this.model, op))
+    const got = outcome(() => act(this.driver, op))
+    if (expected !== got) this.fail(`expected ${nameOf(expected)}, got ${nameOf(got)}`)
+  }
+
+  private modelStat(name: string | undefined): fs.Stats | undefined {
+    if (name === undefined) return undefined
+    try {
+      return fs.lstatSync(path.join(this.model.top, name))
+    } catch {
+      return undefined
+    }
+  }
+
+  remove(): void {
+    if (this.overlay !== undefined) umount(this.overlay)
+    this.stack.remove()
+  }
+}
+
+const nameOf = (errno: number): string => (errno === 0 ? 'success' : errnoName(errno))
+
+function comparable(facts: Map<string, Partial<Facts>>): Map<string, Partial<Facts>> {
+  for (const one of facts.values()) {
+    if (Number(one.mtime) > RECENT) one.mtime = 'of the run'
+    delete one.nlink
+    if ((Number.parseInt(one.mode ?? '', 8) & S_IFMT) === S_IFLNK) delete one.mode
+  }
+  return facts
+}
