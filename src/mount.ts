@@ -5,10 +5,14 @@ import { cachingFor, compose, isReadOnly, type MountStatus, statusOf } from './c
 import { type ErrorCode, LayerfsError } from './errors.js'
 import { Control, XATTR_STATUS } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
+import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
+import type { NativeMount } from './native/index.js'
 import { type MountInput, type MountOptions, withDefaults } from './options.js'
 import { close, open } from './sys/file.js'
 import { bytesOf } from './sys/libc.js'
+import { mountAt } from './sys/mount.js'
+import { geteuid } from './sys/thread.js'
 import { readXattr } from './sys/xattr.js'
 import { type Caller, type Filesystem, type Name, type NodeId, ROOT } from './vfs.js'
 
@@ -96,46 +100,59 @@ function ask(mountpoint: string): MountStatus {
   return JSON.parse(value.toString()) as MountStatus
 }
 
-const NO_STATS: MountStats = { requests: 0, errors: 0, bytesWritten: 0, bytesRead: 0, ops: {} }
-
-/** Served on this thread's event loop. */
+/**
+ * Served on this thread's event loop: its synchronous calls on the mount hang. At the exit of the process the mount is
+ * taken away.
+ */
 async function native(options: MountOptions, why: string): Promise<Mount> {
   const { mountNative } = await import('./native/index.js')
   const caching = { ...cachingFor(options), passthrough: false, writeback: false }
   const fs = compose(options, caching)
-  const about = statusOf(options, options.mountpoint, 'fuse-native', why)
+  let about = statusOf(options, options.mountpoint, 'fuse-native', why)
+  let stats = (): MountStats => NO_STATS
   const status = (): MountStatus => ({ ...about, engine: fs.status?.() ?? {} })
   const kernelOptions = isReadOnly(options)
     ? [...options.kernelOptions.filter((o) => o !== 'rw' && o !== 'ro'), 'ro']
     : options.kernelOptions
+  const control = new Control(status, () => ({ ...stats(), engine: fs.status?.() ?? {} }))
+  let served: NativeMount
   try {
-    const served = await mountNative(withStatus(fs, status), { ...options, kernelOptions })
-    const unmount = async (how: UnmountOptions = {}): Promise<void> => {
-      if (how.lazy === true) {
-        const what = 'the transport fuse-native cannot detach lazily: end what uses the mount first'
-        throw new LayerfsError('UNSUPPORTED', what, { path: options.mountpoint })
-      }
-      await served.unmount()
-    }
-    return {
-      mountpoint: options.mountpoint,
-      transport: 'fuse-native',
-      pid: process.pid,
-      closed: served.closed,
-      stats: () => NO_STATS,
-      status,
-      unmount,
-      [Symbol.asyncDispose]: unmount,
-    }
+    served = await mountNative(withControl(fs, control), { ...options, kernelOptions })
   } catch (error) {
     fs.destroy()
     throw error
   }
+  const { mountpoint, closed } = served
+  about = { ...about, mountpoint }
+  stats = () => served.stats()
+  const device = mountAt(mountpoint)?.device
+  const leave = (): void => {
+    try {
+      if (mountAt(mountpoint)?.device === device)
+        detach(mountpoint, geteuid() === 0 ? 'mount(2)' : 'fusermount3', true)
+    } catch {
+      // Nobody is left to tell.
+    }
+  }
+  process.once('exit', leave)
+  void closed.then(() => process.off('exit', leave))
+  const unmount = (how: UnmountOptions = {}): Promise<void> => served.unmount(how.lazy === true)
+  return {
+    mountpoint,
+    transport: 'fuse-native',
+    pid: process.pid,
+    closed,
+    stats,
+    status,
+    unmount,
+    [Symbol.asyncDispose]: unmount,
+  }
 }
 
-/** The engine, with the xattr of the status on its root. */
-function withStatus(fs: Filesystem, status: () => MountStatus): Filesystem {
-  const control = new Control(status, () => ({ ...NO_STATS, engine: fs.status?.() ?? {} }))
+const NO_STATS: MountStats = { requests: 0, errors: 0, bytesWritten: 0, bytesRead: 0, ops: {} }
+
+/** The engine, with the xattrs of the status and the counts on its root. */
+function withControl(fs: Filesystem, control: Control): Filesystem {
   const wrapped = Object.create(fs) as Filesystem
   wrapped.getxattr = (c: Caller, node: NodeId, name: Name, dst: Buffer) =>
     node === ROOT && control.owns(node, name) ? control.getxattr(name, dst) : fs.getxattr(c, node, name, dst)

@@ -108,9 +108,13 @@ export async function openSession(
       if (!over()) {
         const refusal = await detach(mountpoint, lazy)
         if (refusal !== undefined && !over())
-          throw new LayerfsError('MOUNTPOINT_BUSY', `cannot unmount ${mountpoint}: ${refusal}`, {
-            path: mountpoint,
-          })
+          throw new LayerfsError(
+            'MOUNTPOINT_BUSY',
+            `cannot unmount ${mountpoint} (${refusal}): end what uses it, or detach it lazily`,
+            {
+              path: mountpoint,
+            },
+          )
       }
       if (lazy) return
       const timer = setInterval(() => finish(), UNMOUNT_INTERVAL)

@@ -15,8 +15,8 @@ export interface Daemon {
   mnt: string
   /** Waits for a line that begins so, counted from the last one waited for, and returns it. */
   says(beginning: string): Promise<string>
-  /** Asks the daemon to unmount. */
-  terminate(): void
+  /** SIGTERM asks the daemon to unmount, SIGHUP to detach lazily, SIGUSR2 to exit. */
+  signal(name: 'SIGTERM' | 'SIGHUP' | 'SIGUSR2'): void
   /** The exit status, once it has ended. */
   ended: Promise<number | null>
   /** Ends it, whatever its state, and removes all it had. */
@@ -77,7 +77,7 @@ export async function daemon(
     dir,
     mnt: at('mnt'),
     says,
-    terminate: () => child.kill('SIGTERM'),
+    signal: (name) => void child.kill(name),
     ended,
     async remove() {
       release(dir)

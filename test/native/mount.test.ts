@@ -4,6 +4,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { EILSEQ, ENOTEMPTY, ERANGE } from '../../src/abi/linux.js'
+import type { NativeStats } from '../../src/native/counters.js'
 import { mountsBelow } from '../support/mounts.js'
 import { getxattr, listxattr, SysError, setxattr } from '../support/sys.js'
 import { type Daemon, daemon } from './daemon.js'
@@ -135,6 +136,13 @@ describe('a stack mounted over fuse-native', () => {
     fs.rmdirSync(at('moved'))
   })
 
+  it('tells its status and counts by xattrs of the root', () => {
+    const status = JSON.parse(getxattr(d.mnt, 'layerfs.status').toString()) as Record<string, unknown>
+    expect(status).toMatchObject({ transport: 'fuse-native', why: 'asked for', mountpoint: d.mnt })
+    const stats = JSON.parse(getxattr(d.mnt, 'layerfs.stats').toString()) as NativeStats
+    expect(stats.requests).toBeGreaterThan(0)
+  })
+
   it('carries xattrs of every size, and says when a buffer is too small', () => {
     fs.writeFileSync(at('attr'), '')
     const large = Buffer.alloc(3000, 'x')
@@ -178,8 +186,10 @@ describe('the end of a mount over fuse-native', () => {
   it('comes with SIGTERM, and the program ends by itself', async () => {
     d = await daemon()
     fs.writeFileSync(path.join(d.mnt, 'kept'), 'kept')
-    d.terminate()
-    await d.says('closed')
+    d.signal('SIGTERM')
+    const stats = JSON.parse((await d.says('closed')).slice('closed'.length)) as NativeStats
+    expect(stats.ops.create?.count).toBe(1)
+    expect(stats.bytesWritten).toBe(4)
     expect(await d.ended).toBe(0)
     expect(mountsBelow(d.dir)).toEqual([])
     expect(fs.readFileSync(path.join(d.dir, 'upper/kept'), 'utf8')).toBe('kept')
@@ -190,15 +200,22 @@ describe('the end of a mount over fuse-native', () => {
     const user = spawn('sleep', ['60'], { cwd: d.mnt, stdio: 'ignore' })
     const gone = new Promise((resolve) => user.once('exit', resolve))
     try {
-      d.terminate()
+      d.signal('SIGTERM')
       expect(await d.says('MOUNTPOINT_BUSY')).toContain('target is busy')
     } finally {
       user.kill('SIGKILL')
       await gone
     }
-    d.terminate()
+    d.signal('SIGTERM')
     await d.says('closed')
     expect(await d.ended).toBe(0)
+  })
+
+  it('comes with the exit of the process too', async () => {
+    d = await daemon()
+    d.signal('SIGUSR2')
+    expect(await d.ended).toBe(0)
+    expect(mountsBelow(d.dir)).toEqual([])
   })
 
   it('is noticed when somebody else unmounts', async () => {
@@ -211,7 +228,8 @@ describe('the end of a mount over fuse-native', () => {
   it('waits for the last open file after a lazy unmount', async () => {
     d = await daemon((dir) => fs.writeFileSync(path.join(dir, 'lower/file'), 'whole'))
     const fd = fs.openSync(path.join(d.mnt, 'file'), 'r')
-    await run('umount', ['-l', d.mnt], { timeout: 30_000 })
+    d.signal('SIGHUP')
+    await expect.poll(() => mountsBelow(d?.dir ?? ''), { timeout: 30_000 }).toEqual([])
     expect(fs.readFileSync(fd, 'utf8')).toBe('whole')
     fs.closeSync(fd)
     await d.says('closed')

@@ -1,19 +1,21 @@
 /**
  * A program that serves a stack over fuse-native: `server JSON`. It says `ready` once mounted, unmounts on SIGTERM, says
- * what was refused, and ends by itself when the mount has.
+ * what was refused, ends at once on SIGUSR2, and by itself when the mount has.
  */
 import { LayerfsError } from '../../src/errors.js'
-import { mountNative } from '../../src/native/index.js'
-import { type MountInput, withDefaults } from '../../src/options.js'
-import { createUnion } from '../../src/union/union.js'
+import { mount } from '../../src/mount.js'
+import type { MountInput } from '../../src/options.js'
 
-const options = withDefaults(JSON.parse(process.argv[2] ?? '') as MountInput)
-const mount = await mountNative(createUnion(options, { writeback: false, passthrough: false }), options)
-process.on('SIGTERM', () => {
-  mount.unmount().catch((error: unknown) => {
+const options = JSON.parse(process.argv[2] ?? '') as MountInput
+const mounted = await mount({ ...options, transport: 'fuse-native' })
+const unmount = (lazy: boolean): void => {
+  mounted.unmount({ lazy }).catch((error: unknown) => {
     console.log(error instanceof LayerfsError ? `${error.code}: ${error.message}` : String(error))
   })
-})
+}
+process.on('SIGTERM', () => unmount(false))
+process.on('SIGHUP', () => unmount(true))
+process.on('SIGUSR2', () => process.exit(0))
 console.log('ready')
-await mount.closed
-console.log('closed')
+await mounted.closed
+console.log(`closed ${JSON.stringify(mounted.stats())}`)
