@@ -33,6 +33,7 @@ import { setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { copyData } from './copydata.js'
 import type { Core } from './core.js'
+import { enterIndex } from './index.js'
 import { originOf } from './ino.js'
 import { joinKnownNames } from './links.js'
 import type { Loc } from './loc.js'
@@ -71,6 +72,7 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   }
   const toFd = to.fd()
   let r = toFd < 0 ? toFd : markImpure(core, to)
+  if (r >= 0 && !(node instanceof Dir)) r = enterIndex(core, node, temporary, source.nlink)
   if (r >= 0) r = keepTimes(toFd, () => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE))
   if (r < 0) {
     discard(workdir, temporary)
@@ -87,9 +89,8 @@ export function raiseRenamed(core: Core, node: Node): Result {
   return redirected === -EXDEV ? copyUp(core, node, 'all') : redirected
 }
 
-/** Points a node at its new place in the upper. */
+/** Points a node, built from `source`, at its new place in the upper. */
 function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
-  const lower = node.container
   node.container = to
   parent.listing?.copiedUp(node.name, to)
   core.counters.copyUps++
@@ -99,12 +100,10 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
     node.defaultAcl = undefined
     return 0
   }
-  const attr = new Attr()
-  const was = lower.fd()
-  if (node.isRegular && was >= 0 && statAt(was, node.name, attr) === 0 && attr.nlink > 1) {
-    node.extraLinks += attr.nlink - 1
+  if (source.nlink > 1) {
+    node.extraLinks += source.nlink - (node.indexed === undefined ? 1 : 2)
     const fd = to.fd()
-    if (fd >= 0 && statAt(fd, node.name, attr) === 0) core.table.registerLink(node, attr.dev, attr.ino)
+    if (fd >= 0 && statAt(fd, node.name, source) === 0) core.table.registerLink(node, source.dev, source.ino)
   }
   const moved = node.dataBelow ? 0 : moveHandles(node)
   return moved < 0 ? moved : joinKnownNames(core, node)
@@ -204,10 +203,11 @@ function buildFile(
     if (fd >= 0) close(fd)
     if (r >= 0) core.counters.copiedBytes += source.size
   }
-  // A hard link whose other names stay below does not note its origin: both would show one number for two contents.
-  if (r >= 0 && source.nlink === 1 && name.length > 0)
+  // Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents.
+  if (r >= 0 && name.length > 0 && (source.nlink === 1 || workdir.indexFd >= 0))
     r = setOrigin(core, workdir, temporary, node.container, name)
-  if (r >= 0) r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
+  if (r >= 0)
+    r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   if (r >= 0 && whole && !core.policy.volatile) r = fdatasync(to)
   if (r >= 0) node.dataBelow = below
   close(to)

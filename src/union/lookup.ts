@@ -7,8 +7,9 @@ import { stat, statAt } from '../sys/stat.js'
 import { readXattr } from '../sys/xattr.js'
 import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
+import { readIndexed } from './index.js'
 import { decodeOrigin } from './ino.js'
-import { joinUpper } from './links.js'
+import { adoptIndexed, joinUpper } from './links.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
 import { Found, resolve } from './resolve.js'
@@ -67,17 +68,24 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
   }
   if (attr.nlink > 1) {
     const known = core.table.byLink(attr.dev, attr.ino)
-    if (known !== undefined) {
-      if (known.inUpper && !container.layer.writable) {
-        const r = joinUpper(core, known, parent, name)
-        if (r < 0) return r
-      } else addName(known, parent, name, container)
+    const raised = known?.inUpper === true && !container.layer.writable
+    if (known !== undefined && raised && !known.orphan) {
+      const r = joinUpper(core, known, parent, name)
+      return r < 0 ? r : known
+    }
+    if (known !== undefined && !raised) {
+      addName(known, parent, name, container)
       return known
     }
+    const copied = container.layer.writable ? undefined : adoptIndexed(core, parent, name, container)
+    if (copied !== undefined) return copied
   }
   const node = new Node(core.table.nextId(), attr.mode, container)
   node.ino = numberOf(core, container, name, attr)
-  if (attr.nlink > 1) core.table.registerLink(node, attr.dev, attr.ino)
+  if (attr.nlink > 1) {
+    core.table.registerLink(node, attr.dev, attr.ino)
+    if (container.layer.writable) readIndexed(core, node, container, name)
+  }
   return enter(core, node, parent, name, container)
 }
 

@@ -33,6 +33,8 @@ export class Node {
   extraLinks = 0
   /** A file of the upper whose data still lives below (metacopy); undefined: not yet asked. */
   dataBelow: boolean | undefined
+  /** Its entry in the index of lower files with several links, where it has one. */
+  indexed: Name | undefined
   /** Key in the table of files with several links, while registered there. */
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */

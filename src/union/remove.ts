@@ -5,6 +5,7 @@ import { Attr, Entry, type Name, type Result } from '../vfs.js'
 import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import { hide, type InUpper, lowerHas } from './hide.js'
+import { leaveIndex } from './index.js'
 import { readListing } from './listing.js'
 import { forget, lookup, statRaw } from './lookup.js'
 import { Dir, type Node, removeName } from './node.js'
@@ -90,6 +91,11 @@ export function bury(core: Core, parent: Dir, name: Name, node: Node, inUpper: I
   if (node instanceof Dir) {
     node.removed = true
     core.dropListing(node)
-  } else if (inUpper === 'nothing') node.extraLinks--
-  else if (node.epitaph !== undefined) node.epitaph.nlink--
+    return
+  }
+  if (inUpper === 'nothing') node.extraLinks--
+  else {
+    if (node.epitaph !== undefined) node.epitaph.nlink--
+    leaveIndex(core, node)
+  }
 }

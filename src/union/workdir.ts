@@ -12,6 +12,8 @@ import {
   O_RDONLY,
   RENAME_WHITEOUT,
   S_IFCHR,
+  S_IFDIR,
+  S_IFMT,
 } from '../abi/linux.js'
 import { type OverlayNamespace, overlayPrefix } from '../abi/overlay.js'
 import { errnoText, LayerfsError } from '../errors.js'
@@ -20,7 +22,7 @@ import { close, flock, LOCK_EX, LOCK_NB, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { listDir, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/name.js'
 import { emptyDir, removeTree } from '../sys/remove.js'
-import { stat } from '../sys/stat.js'
+import { stat, statAt } from '../sys/stat.js'
 import { removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { FORM_XATTRS, type Layer, type WhiteoutForm } from './layer.js'
@@ -30,6 +32,8 @@ const WORK = 'work'
 /** What a volatile mount leaves until it ends cleanly: overlayfs's marker, which also makes the kernel refuse the workdir. */
 const INCOMPAT = 'incompat'
 const VOLATILE = 'volatile'
+/** Copies of lower files with several links, by origin: overlayfs's index. */
+const INDEX = 'index'
 
 export class Workdir {
   private counter = 0
@@ -40,6 +44,8 @@ export class Workdir {
     /** The upper's root, open for reading; it carries the lock. */
     private readonly upperFd: number,
     private readonly outerFd: number,
+    /** WORKDIR/index, or -1 where no index is kept. */
+    readonly indexFd: number,
     /** Undefined where the upper's filesystem has no xattrs. */
     readonly namespace: OverlayNamespace | undefined,
     readonly form: WhiteoutForm,
@@ -68,7 +74,7 @@ export class Workdir {
       syncfs(this.upperFd)
       removeTree(this.fd, INCOMPAT)
     }
-    for (const fd of [this.fd, this.upperFd, this.outerFd]) close(fd)
+    for (const fd of [this.fd, this.upperFd, this.outerFd, this.indexFd]) if (fd >= 0) close(fd)
   }
 
   /**
@@ -113,7 +119,8 @@ export class Workdir {
       check(mkdirAt(fd, INCOMPAT, 0o700), 'make', `${path}/${WORK}/${INCOMPAT}`)
       check(mkdirAt(fd, `${INCOMPAT}/${VOLATILE}`, 0o700), 'make', `${path}/${WORK}/${INCOMPAT}/${VOLATILE}`)
     }
-    return new Workdir(fd, upperFd, outer, namespace, form, options.volatile, upper)
+    const indexFd = options.index ? openIndex(outer, path) : -1
+    return new Workdir(fd, upperFd, outer, indexFd, namespace, form, options.volatile, upper)
   }
 }
 
@@ -132,6 +139,24 @@ function openDir(dirfd: number, name: Name, path: string): number {
 
 function check(r: Result, verb: string, path: string): void {
   if (r < 0) throw new LayerfsError('IO', `cannot ${verb} ${path}: ${errnoText(r)}`, { errno: -r, path })
+}
+
+/** Opens WORKDIR/index; drops entries whose copy was never published. */
+function openIndex(outer: number, path: string): number {
+  const made = mkdirAt(outer, INDEX, 0o700)
+  if (made !== -EEXIST) check(made, 'make', `${path}/${INDEX}`)
+  const fd = openDir(outer, INDEX, `${path}/${INDEX}`)
+  const names: Name[] = []
+  check(
+    listDir(fd, (name) => names.push(name)),
+    'list',
+    `${path}/${INDEX}`,
+  )
+  const attr = new Attr()
+  for (const name of names)
+    if (statAt(fd, name, attr) === 0 && (attr.mode & S_IFMT) !== S_IFDIR && attr.nlink === 1)
+      check(unlinkAt(fd, name), 'remove', `${path}/${INDEX}/${name}`)
+  return fd
 }
 
 /** Removes what an interrupted mount left; refuses after an interrupted volatile one. */
