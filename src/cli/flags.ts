@@ -97,7 +97,7 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
 }
 
 /** With every path made absolute: the daemon leaves the directory it was started in. */
-export export const absolute = (o: MountOptions): MountOptions => ({
+export const absolute = (o: MountOptions): MountOptions => ({
   ...o,
   mountpoint: resolve(o.mountpoint),
   lower: o.lower.map((layer) => ({ ...layer, path: resolve(layer.path) })),

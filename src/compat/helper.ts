@@ -1,0 +1,80 @@
+/**
+ * Mounting by mount(8): it calls `mount.fuse.layerfs SOURCE TARGET [-sfnv] [-N NS] [-o OPTIONS] [-t TYPE]`, and
+ * mount.fuse3(8) calls `layerfs SOURCE TARGET -o OPTIONS`. Options are those of `layerfs mount -o`, and as strict,
+ * but for the words that are mount(8)'s and systemd's own.
+ */
+import { absolute } from '../cli/flags.js'
+import { start } from '../cli/start.js'
+import { type ErrorCode, LayerfsError } from '../errors.js'
+import { type MountOptions, type PartialOptions, setOption, withDefaults } from '../options.js'
+import { type OptionWord, splitOptions, splitPaths } from '../tokens.js'
+
+const PROGRAM = 'mount.fuse.layerfs'
+
+export interface HelperCall {
+  options: MountOptions
+  /** `-f` of mount(8): all but the mounting. */
+  fake: boolean
+}
+
+/** Words of fstab(5) that concern mount(8), systemd.mount(5) or the user who may mount. */
+const TOLERATED =
+  /^(defaults|auto|noauto|nofail|user|users|nouser|owner|group|_netdev|(user|uhelper|helper|comment)=.*|[xX]-.*)$/s
+
+/** Whether words after `layerfs` are a call by mount.fuse3(8): a source, a mountpoint, options. */
+export const isHelperCall = (words: readonly string[]): boolean =>
+  words.length >= 3 &&
+  words.slice(0, 2).every((word) => word !== '' && !word.startsWith('-')) &&
+  (words[2] as string).startsWith('-o')
+
+/** @throws LayerfsError USAGE, BAD_MAP */
+export function readHelperCall(argv: readonly string[]): HelperCall {
+  const into: PartialOptions = {}
+  const positionals: string[] = []
+  const switches = new Set<string>()
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] as string
+    if (!word.startsWith('-')) positionals.push(word)
+    else if (/^-[otN]/.test(word)) {
+      const value = word.length > 2 ? word.slice(2) : argv[++i]
+      if (value === undefined) throw new LayerfsError('USAGE', `missing argument after ${word}`)
+      if (word.startsWith('-o')) for (const option of splitOptions(value)) set(into, option)
+      if (word.startsWith('-t')) into.subtype = value.replace(/^fuse3?\./, '')
+    } else if (/^-[sfnvrw]+$/.test(word)) for (const letter of word.slice(1)) switches.add(letter)
+    else throw new LayerfsError('USAGE', `unknown argument "${word}": mount(8) lists what a helper is given`)
+  }
+  const [source, mountpoint, ...more] = positionals
+  if (source === undefined || mountpoint === undefined || more.length > 0)
+    throw new LayerfsError(
+      'USAGE',
+      'a source and a mountpoint expected: mount -t fuse.layerfs none MOUNTPOINT -o ...',
+    )
+  if (switches.has('r')) setOption(into, 'ro', undefined)
+  // libmount tells by source and mountpoint whether a line of fstab is mounted.
+  return { options: absolute(withDefaults({ fsname: source, ...into, mountpoint })), fake: switches.has('f') }
+}
+
+function set(into: PartialOptions, { name, value, raw }: OptionWord): void {
+  if (name === 'lowerdir' && raw !== undefined) into.lower = splitPaths(raw).map((path) => ({ path }))
+  else if (!TOLERATED.test(value === undefined ? name : `${name}=${value}`)) setOption(into, name, value)
+}
+
+/** Mounts as asked. @returns the exit code. @throws LayerfsError */
+export async function mountAsHelper(argv: readonly string[]): Promise<number> {
+  const { options, fake } = readHelperCall(argv)
+  return fake ? 0 : start({ options, foreground: false })
+}
+
+/** mount(8): 1, incorrect invocation; 32, mount failure. */
+const INVOCATION: ReadonlySet<ErrorCode> = new Set(['USAGE', 'BAD_MAP'])
+
+/** The command `mount.fuse.layerfs`: runs and sets the exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await mountAsHelper(argv)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`${PROGRAM}: ${message.replaceAll('\n', ' ')}\n`)
+    process.exitCode = error instanceof LayerfsError && INVOCATION.has(error.code) ? 1 : 32
+  }
+}
