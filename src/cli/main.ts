@@ -2,7 +2,6 @@
  * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` goes ahead without yargs,
  * which takes longer to load than the mount to make, and gives only its help and completion.
  */
-import { isHelperCall, mountAsHelper } from '../compat/helper.js'
 import { exitCodeOf, LayerfsError } from '../errors.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'
@@ -68,7 +67,10 @@ async function dispatch(words: readonly string[]): Promise<number> {
     const asked = readMountFlags(words.slice(1))
     if (asked !== undefined) return (await import('./start.js')).start(asked)
   }
-  if (!Object.hasOwn(COMMANDS, words[0] ?? '') && isHelperCall(words)) return mountAsHelper(words)
+  if (!Object.hasOwn(COMMANDS, words[0] ?? '')) {
+    const { isHelperCall, mountAsHelper } = await import('../compat/helper.js')
+    if (isHelperCall(words)) return mountAsHelper(words)
+  }
   const { parse } = await import('./parse.js')
   return parse(words)
 }
