@@ -11,22 +11,22 @@ export const LIMITS = {
   'byte-names':
     'the binding decodes names, symlink targets and xattr names from UTF-8 with losses: others are left out of listings, and answer EILSEQ',
   nanoseconds: 'times are carried in milliseconds, and none before 1970 is shown',
-  'one-time':
+  'single-times':
     'libfuse 2 drops a utimens that sets only one of atime and mtime: it answers success and changes nothing',
   'inode-numbers':
     'st_ino has 32 bits: longer numbers are hashed, so files of different filesystems may show the same one',
-  acl: 'libfuse 2 leaves FUSE_POSIX_ACL out: ACLs are stored and shown, but the kernel judges access by the mode alone',
+  acls: 'libfuse 2 leaves FUSE_POSIX_ACL out: ACLs are stored and shown, but the kernel judges access by the mode alone',
   tmpfile: 'libfuse 2 does not know FUSE_TMPFILE: O_TMPFILE answers EOPNOTSUPP',
   fallocate: 'the binding has no fallocate: EOPNOTSUPP, and no holes are punched',
-  'seek-hole': 'libfuse 2 does not know FUSE_LSEEK: the kernel takes a file to be all data',
+  holes: 'libfuse 2 does not know FUSE_LSEEK: the kernel takes a file to be all data',
   'copy-range':
     'libfuse 2 does not know FUSE_COPY_FILE_RANGE: the kernel copies by read and write, extents are not shared',
-  birthtime: 'libfuse 2 does not know FUSE_STATX: statx shows no birth time',
+  'birth-times': 'libfuse 2 does not know FUSE_STATX: statx shows no birth time',
   syncfs: "libfuse 2 does not know FUSE_SYNCFS: syncfs writes the kernel's own pages, fsync goes through",
   readdirplus: 'libfuse 2 does not know FUSE_READDIRPLUS: attributes are asked for one by one',
   passthrough:
     'libfuse 2 does not know it: every read and write goes through the daemon, 128 KiB at most a time',
-  'removed-directory':
+  'removed-directories':
     'libfuse 2 cannot name an open file whose directory is gone: a directory that holds an open, unlinked file answers ENOTEMPTY to rmdir until the file is closed',
   'hidden-names':
     'libfuse 2 renames an open file to .fuse_hidden and 16 hexadecimal digits to unlink it: a rename of an open file to such a name is taken for that',

@@ -2,7 +2,7 @@
  * Prepares the cases' files, mounts, has `runner` run the cases there, unmounts: `host JSON`. The runner is another
  * process, so that neither can wait for the other when one is killed.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { S_IFCHR } from '../../src/abi/linux.js'
@@ -57,11 +57,15 @@ job.names.forEach((name, i) => {
   }
 })
 
-const run = (): void => {
-  const { status, signal } = spawnSync(process.execPath, [job.runner, JSON.stringify(work)], {
+/** Not synchronously: the mount over fuse-native is served on this very event loop. */
+const run = async (): Promise<void> => {
+  const runner = spawn(process.execPath, [job.runner, JSON.stringify(work)], {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
-  if (status !== 0) console.error(`runner ended with ${signal ?? status}`)
+  const status = await new Promise((resolve) => {
+    runner.once('close', (code, signal) => resolve(signal ?? code))
+  })
+  if (status !== 0) console.error(`runner ended with ${status}`)
 }
 
 /** @returns how to unmount again */
@@ -82,10 +86,10 @@ async function mounted(): Promise<() => void | Promise<void>> {
   return () => umount(at('mnt'))
 }
 
-if (job.layout === 'directory') run()
+if (job.layout === 'directory') await run()
 else {
   const unmount = await mounted()
-  run()
+  await run()
   await unmount()
 }
 process.exit(0)

@@ -178,8 +178,8 @@ const times = topic('times', {
     },
     run: (d) => {
       fs.appendFileSync(join(d, 'f'), 'x')
-      const { mtime, ctime } = statx(join(d, 'f'))
-      ok(mtime > 1_000_000 && ctime > 1_000_000)
+      const { mtimeMs, ctimeMs } = fs.lstatSync(join(d, 'f'))
+      ok(mtimeMs > 1e9 && ctimeMs > 1e9)
     },
   },
   'of a directory are kept when a child changes only itself': {

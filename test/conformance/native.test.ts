@@ -1,0 +1,45 @@
+/** The suite over the binding fuse-native: what it cannot carry fails for the reasons that docs/transports.md gives. */
+import { LIMITS, type Limit } from '../../src/native/limits.js'
+import { LAYOUTS } from './subjects.js'
+import { conformance } from './suite.js'
+
+const reasons = (limits: Record<string, Limit>): Record<string, string> =>
+  Object.fromEntries(Object.entries(limits).map(([name, limit]) => [name, LIMITS[limit]]))
+
+const ALL = reasons({
+  'directories: removed while they are the cwd give ENOENT for new names': 'removed-directories',
+  'directories: of a removed lower directory as cwd are empty too': 'removed-directories',
+  'rename NOREPLACE: moves to a free name': 'rename-flags',
+  'rename NOREPLACE: moves to a name just removed': 'rename-flags',
+  'rename EXCHANGE: swaps two files': 'rename-flags',
+  'rename EXCHANGE: swaps a file and a directory made now': 'rename-flags',
+  'special files: change mode, owner and times without being opened': 'nanoseconds',
+  'times: keep nanoseconds': 'nanoseconds',
+  'times: prepared with nanoseconds are shown': 'nanoseconds',
+  'times: left out with UTIME_OMIT stay': 'single-times',
+  'times: before 1970 and after 2038 are kept': 'nanoseconds',
+  'times: are set through a descriptor': 'nanoseconds',
+  'times: of a directory are kept when a child changes only itself': 'nanoseconds',
+  'ACLs: by default rule what is made, in place of the umask': 'umask',
+  'names: are bytes': 'byte-names',
+  'O_TMPFILE: has no name until it is linked': 'tmpfile',
+  'O_TMPFILE: in a prepared directory is linked over a removed name': 'tmpfile',
+  'O_TMPFILE: left unlinked leaves nothing': 'tmpfile',
+  'fallocate: grows the file, or keeps its size': 'fallocate',
+  'fallocate: punches holes': 'fallocate',
+  'fallocate: zeroes ranges': 'fallocate',
+  'holes: are found by SEEK_HOLE and SEEK_DATA': 'holes',
+  'statx and statfs: birth time is of the file': 'birth-times',
+})
+
+const ROOT_ONLY = reasons({
+  'owners: are the maker and its group': 'caller-ids',
+  'setgid directories: give their group, and the bit to subdirectories': 'caller-ids',
+  'ACLs: grant and deny': 'acls',
+  'ACLs: set by who is not in the group drop setgid': 'acls',
+})
+
+for (const layout of LAYOUTS) {
+  conformance({ as: 'root', layout, options: { transport: 'fuse-native' }, except: { ...ALL, ...ROOT_ONLY } })
+}
+conformance({ as: 'plain', layout: 'lower', options: { transport: 'fuse-native' }, except: ALL })
