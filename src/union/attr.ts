@@ -34,7 +34,8 @@ function locate(node: Node): Result {
   if (node instanceof Dir) {
     const fd = node.upperLoc.fd()
     place.fd = fd
-    place.name = '.'
+    // By descriptor: `.` cannot be walked in a directory that its own mode closes.
+    place.name = ''
     return fd
   }
   if (node.parent !== undefined) {

@@ -164,7 +164,9 @@ function build(core: Core, workdir: Workdir, node: Node, temporary: Name, data: 
   } else made = mknodAt(workdir.fd, temporary, source.mode, source.rdev)
   if (made < 0) return made
   const kept = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
-  return kept < 0 || anchored ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
+  // Only files and directories may have `user.` xattrs: xattr(7).
+  const marked = !anchored && workdir.namespace !== 'user'
+  return kept < 0 || !marked ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
 }
 
 function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Result {

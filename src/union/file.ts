@@ -25,8 +25,8 @@ import {
 } from '../abi/linux.js'
 import { CAPABILITY } from '../abi/overlay.js'
 import * as sys from '../sys/file.js'
-import { chmodAt, chmodPath, statAt } from '../sys/stat.js'
-import { removeXattr } from '../sys/xattr.js'
+import { chmodAt, chmodPath, stat, statAt } from '../sys/stat.js'
+import { getXattr, removeXattr } from '../sys/xattr.js'
 import { Attr, type Fh, type Opened, type Result } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
@@ -48,13 +48,17 @@ export function engineFlags(core: Core, flags: number): number {
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
-  out.backing = core.policy.passthrough && staysPut(core, node) ? fd : -1
+  out.backing = core.policy.passthrough && staysPut(core, node) && !hasSetId(fd) ? fd : -1
   return 0
 }
 
 /** Whether a file's data will not move while it is open. */
 const staysPut = (core: Core, node: Node): boolean =>
   core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
+
+/** Whether a write takes mode bits from a file: one past us would be the daemon's, who may keep them. */
+const hasSetId = (fd: number): boolean =>
+  stat(fd, scratch) >= 0 && withoutPrivileges(scratch.mode) !== (scratch.mode & 0o7777)
 
 /** Opens a file; copies it up first where the flags write. */
 export function open(core: Core, node: Node, flags: number, killPriv: boolean, out: Opened): Result {
@@ -111,6 +115,7 @@ export function write(core: Core, fh: Fh, src: Buffer, pos: number, killPriv: bo
 }
 
 const scratch = new Attr()
+const NO_BYTES = Buffer.alloc(0)
 
 /** What a write takes from a file: set-user-id, set-group-id of an executable, capabilities. It lives in the upper. */
 export function dropPrivileges(node: Node): Result {
@@ -125,8 +130,10 @@ export function dropPrivileges(node: Node): Result {
     r = name.length === 0 ? chmodPath(dirfd, mode) : chmodAt(dirfd, name, mode)
     if (r < 0) return r
   }
-  r = removeXattr(dirfd, name, CAPABILITY)
-  return r === -ENODATA || r === -EOPNOTSUPP ? 0 : r
+  // Removing what is not there is EPERM for a daemon without privilege.
+  r = getXattr(dirfd, name, CAPABILITY, NO_BYTES)
+  if (r === -ENODATA || r === -EOPNOTSUPP) return 0
+  return r < 0 ? r : removeXattr(dirfd, name, CAPABILITY)
 }
 
 /** The permission bits of a mode once set-user-id, and set-group-id where the group may execute, are gone. */
