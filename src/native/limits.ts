@@ -1,5 +1,5 @@
 /**
- * What this transport cannot carry, each with its reason. The conformance suite skips by these names, and
+ * What this transport cannot carry, each with its reason. The conformance suite's exceptions go by these names, and
  * docs/transports.md tells the same list (a test holds it to that).
  */
 export const LIMITS = {
@@ -13,6 +13,8 @@ export const LIMITS = {
   nanoseconds: 'times are carried in milliseconds, and none before 1970 is shown',
   'single-times':
     'libfuse 2 drops a utimens that sets only one of atime and mtime: it answers success and changes nothing',
+  'hard-links':
+    'libfuse 2 gives each name of a file an inode of its own: what is written through one name shows under another at its next open or stat, in a mapping of it not at once; attributes are not cached on a writable mount',
   'inode-numbers':
     'st_ino has 32 bits: longer numbers are hashed, so files of different filesystems may show the same one',
   acls: 'libfuse 2 leaves FUSE_POSIX_ACL out: ACLs are stored and shown, but the kernel judges access by the mode alone',
@@ -27,12 +29,16 @@ export const LIMITS = {
   passthrough:
     'libfuse 2 does not know it: every read and write goes through the daemon, 128 KiB at most a time',
   'removed-directories':
-    'libfuse 2 cannot name an open file whose directory is gone: a directory that holds an open, unlinked file answers ENOTEMPTY to rmdir until the file is closed',
+    'libfuse 2 finds no path to what is open in a directory that is gone: such a directory answers ENOENT to a listing, and one that holds an open, unlinked file answers ENOTEMPTY to rmdir until the file is closed',
   'hidden-names':
     'libfuse 2 renames an open file to .fuse_hidden and 16 hexadecimal digits to unlink it: a rename of an open file to such a name is taken for that',
   'own-mount':
     'the binding serves on the event loop, and not in a worker thread: synchronous calls of the same process on its own mount hang',
   'open-flags': "the binding does not tell create its flags: O_SYNC and O_APPEND are the kernel's to keep",
+  notifications:
+    'the binding has no fuse_lowlevel_notify_*: what the kernel has cached of changed layers goes with its timeout',
+  'mount-options':
+    'libfuse 2 knows ro, suid, dev, exec, atime, sync, dirsync and contexts: others are refused by name',
   platform: 'the package brings a build for linux-x64 only',
 } as const
 
