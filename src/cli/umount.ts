@@ -7,7 +7,7 @@ import { errnoText, LayerfsError } from '../errors.js'
 import { busyText } from '../fuse/kernel.js'
 import { detach } from '../fuse/mount.js'
 import { bytesOf } from '../sys/libc.js'
-import type { MountInfo } from '../sys/mount.js'
+import { type MountInfo, mountAt } from '../sys/mount.js'
 import { STATUS, tryAsk } from './ask.js'
 import { type Command, flagOf, optionalOf, print } from './command.js'
 import { layerfsAt, layerfsMounts } from './mounted.js'
@@ -23,13 +23,19 @@ async function end(m: MountInfo, lazy: boolean): Promise<void> {
   if (daemon !== undefined) await gone(daemon)
 }
 
-/** @throws LayerfsError MOUNTPOINT_BUSY, NOT_A_MOUNT, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED, IO */
+/** @throws LayerfsError MOUNTPOINT_BUSY, NOT_A_MOUNT, ACCESS_DENIED, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED, IO */
 function take(m: MountInfo, lazy: boolean): void {
   const path = m.mountpoint
   let r = detach(path, 'mount(2)', lazy)
   if (r === -EPERM) r = detach(path, 'fusermount3', lazy)
   if (r >= 0) return
   if (r === -EBUSY) throw new LayerfsError('MOUNTPOINT_BUSY', busyText(path), { path, errno: EBUSY })
+  if (r === -EINVAL && mountAt(path) !== undefined)
+    throw new LayerfsError(
+      'ACCESS_DENIED',
+      `${path} was mounted by another user: unmount it as that one, or as root`,
+      { path },
+    )
   if (r === -EINVAL) throw new LayerfsError('NOT_A_MOUNT', `${path} is not mounted any more`, { path })
   throw new LayerfsError('IO', `cannot unmount ${path}: ${errnoText(r)}`, { errno: -r, path })
 }

@@ -2,7 +2,7 @@
 
 import { existsSync, realpathSync } from 'node:fs'
 import { relative } from 'node:path'
-import { AT_FDCWD, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, O_DIRECTORY, O_PATH } from '../abi/linux.js'
+import { AT_FDCWD, EACCES, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, O_DIRECTORY, O_PATH } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import { IdMap, type IdRange } from '../idmap.js'
 import type { LayerSpec, StackOptions } from '../options.js'
@@ -10,6 +10,7 @@ import { open, openBeneath } from '../sys/file.js'
 import { filesystemUuid } from '../sys/handle.js'
 import { bytesOf } from '../sys/libc.js'
 import { stat } from '../sys/stat.js'
+import { getegid, geteuid } from '../sys/thread.js'
 import { cloneReadOnly } from '../sys/tree.js'
 import { readXattr } from '../sys/xattr.js'
 import { Attr, type Name } from '../vfs.js'
@@ -95,11 +96,15 @@ export class Layer {
 }
 
 const mapsOf = (spec: LayerSpec, o: UnionOptions): { uids: IdMap; gids: IdMap } => {
-  const map = (ranges: IdRange[], squash: number | undefined): IdMap =>
-    squash !== undefined ? IdMap.squash(squash) : ranges.length === 0 ? IdMap.IDENTITY : new IdMap(ranges)
+  const root = geteuid() === 0
+  const map = (ranges: IdRange[], squash: number | undefined, own: number): IdMap => {
+    // Only root may give a file to the one who seems to own it all.
+    if (squash !== undefined) return IdMap.squash(squash, root ? squash : own, ranges)
+    return ranges.length === 0 ? IdMap.IDENTITY : new IdMap(ranges)
+  }
   return {
-    uids: map(spec.uidmap ?? o.uidmap, o.squashUid),
-    gids: map(spec.gidmap ?? o.gidmap, o.squashGid),
+    uids: map(spec.uidmap ?? o.uidmap, o.squashUid, geteuid()),
+    gids: map(spec.gidmap ?? o.gidmap, o.squashGid, getegid()),
   }
 }
 
@@ -108,7 +113,8 @@ function declaredForm(fd: number, path: string): WhiteoutForm | undefined {
     const value = readXattr(fd, '.', name)
     if (typeof value === 'number') {
       if (value === -ENODATA || value === -EOPNOTSUPP) continue
-      throw new LayerfsError('IO', `cannot read ${name} of ${path}: ${errnoText(value)}`, {
+      const code = value === -EACCES ? 'ACCESS_DENIED' : 'IO'
+      throw new LayerfsError(code, `cannot read ${name} of ${path}: ${errnoText(value)}`, {
         errno: -value,
         path,
       })

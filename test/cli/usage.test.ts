@@ -18,25 +18,8 @@ describe('what is wrong with the words', () => {
     ['', 'no command given: see layerfs --help'],
     ['mout x', 'unknown command "mout": did you mean mount?'],
     ['frobnicate', 'unknown command "frobnicate": see layerfs --help'],
-    ['mount', 'no mountpoint given'],
-    ['mount --lower a', 'no mountpoint given'],
     ['mount m', 'no lower directory given'],
-    ['mount --lower a x y', 'one mountpoint expected, but 2 given: x y'],
     ['mount --lowr a m', 'unknown argument "--lowr": did you mean --lower?'],
-    ['mount --lower', '--lower needs a value: --lower DIR'],
-    ['mount --lower --upper u m', '--lower needs a value: --lower DIR'],
-    ['mount -o', '-o needs a value: -o OPTS'],
-    ['mount --volatile=off m', '--volatile takes no value'],
-    ['mount -x m', 'unknown argument "-x"'],
-    ['mount --lower a --upper b m', 'an upper needs a workdir'],
-    ['mount --lower a --work b m', 'without an upper'],
-    ['mount --lower a --upper b --work c --ephemeral m', '--ephemeral makes an upper of its own'],
-    ['mount --lower a -o lowerdir=b m', 'both by --lower and by -o'],
-    ['mount -o lowerdri=a m', 'unknown option "lowerdri": did you mean lowerdir?'],
-    ['mount --lower a --transport pigeon m', 'use one of auto, kernel, fuse-native'],
-    ['mount --lower a --timeout soon m', 'a number expected'],
-    ['mount --lower a --ready-fd two m', 'the number of an open descriptor expected'],
-    ['mount --lower a,uidmapp=0:0:1 m', 'unknown "uidmapp=0:0:1" after layer a'],
     ['list --jso', 'unknown argument "--jso"'],
     ['umount', 'no mountpoint given'],
     ['which', 'a word is missing: see layerfs which --help'],
@@ -46,6 +29,30 @@ describe('what is wrong with the words', () => {
     expect(stderr).toMatch(/^layerfs: [^\n]+\n$/)
     expect(stdout).toBe('')
     expect(code).toBe(2)
+  })
+
+  test.each([
+    ['', 'no mountpoint given'],
+    ['--lower a', 'no mountpoint given'],
+    ['--lower a x y', 'one mountpoint expected, but 2 given: x y'],
+    ['--lower', '--lower needs a value: --lower DIR'],
+    ['--lower --upper u m', '--lower needs a value: --lower DIR'],
+    ['-o', '-o needs a value: -o OPTS'],
+    ['--volatile=off m', '--volatile takes no value'],
+    ['-x m', 'unknown argument "-x"'],
+    ['--lower a --upper b m', 'an upper needs a workdir'],
+    ['--lower a --work b m', 'without an upper'],
+    ['--lower a --upper b --work c --ephemeral m', '--ephemeral makes an upper of its own'],
+    ['--lower a -o lowerdir=b m', 'both by --lower and by -o'],
+    ['-o lowerdri=a m', 'unknown option "lowerdri": did you mean lowerdir?'],
+    ['--lower a --transport pigeon m', 'use one of auto, kernel, fuse-native'],
+    ['--lower a --timeout soon m', 'a number expected'],
+    ['--lower a --ready-fd two m', 'the number of an open descriptor expected'],
+    ['--lower a,uidmapp=0:0:1 m', 'unknown "uidmapp=0:0:1" after layer a'],
+  ])('mount %s', (line, message) => {
+    const words = line === '' ? [] : line.split(' ')
+    expect(() => readMountFlags(words)).toThrow(expect.objectContaining({ code: 'USAGE' }))
+    expect(() => readMountFlags(words)).toThrow(message)
   })
 
   test('a directory that is not UTF-8', () => {
