@@ -2,6 +2,7 @@
 import { accessSync, constants } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { EIO, ENOENT, ENOTCONN } from '../abi/linux.js'
 import { errnoOf, errnoText, LayerfsError } from '../errors.js'
 import type { Filesystem } from '../vfs.js'
@@ -58,6 +59,11 @@ const KERNEL_OPTIONS =
  *   FUSERMOUNT_MISSING, MOUNT_FAILED, USAGE
  */
 export async function mountNative(fs: Filesystem, options: NativeOptions): Promise<NativeMount> {
+  if (!isMainThread)
+    throw new LayerfsError(
+      'UNSUPPORTED',
+      'the transport fuse-native answers on the main thread only: call mount there, or use the transport kernel',
+    )
   const binding = loadBinding()
   checkDevice()
   const mountpoint = await checkMountpoint(options.mountpoint)

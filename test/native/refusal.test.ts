@@ -1,6 +1,8 @@
 /** What is refused before anything is mounted, each with its code and one line that says what to do. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ErrorCode, LayerfsError } from '../../src/errors.js'
 import { mountNative, type NativeOptions } from '../../src/native/index.js'
@@ -35,6 +37,23 @@ describe('mountNative refuses', () => {
     expect(error.message).not.toContain('\n')
     return [error.code, error.message]
   }
+
+  it('a worker thread, whose event loop the binding would take for the main one', async () => {
+    const url = pathToFileURL(path.join(import.meta.dirname, '../../src/native/index.ts')).href
+    const program = `
+      import('tsx/esm/api')
+        .then(({ tsImport }) => tsImport(${JSON.stringify(url)}, ${JSON.stringify(import.meta.url)}))
+        .then(({ mountNative }) => mountNative({}, { mountpoint: '/', timeout: 1, kernelOptions: [] }))
+        .catch((error) => require('node:worker_threads').parentPort.postMessage(error.code + ': ' + error.message))`
+    const worker = new Worker(program, { eval: true })
+    const said = await new Promise((resolve, reject) => {
+      worker.once('message', resolve)
+      worker.once('error', reject)
+      worker.once('exit', () => reject(new Error('the worker said nothing')))
+    })
+    await worker.terminate()
+    expect(said).toMatch(/^UNSUPPORTED: .*main thread only/)
+  })
 
   it('a mountpoint that is not there', async () => {
     const [code, message] = await refusal({ mountpoint: path.join(dir, 'none') })
