@@ -12,6 +12,7 @@ import { decodeOrigin } from './ino.js'
 import { adoptIndexed, joinUpper } from './links.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
+import { readRedirect } from './redirect.js'
 import { Found, resolve } from './resolve.js'
 import { readMarks } from './whiteout.js'
 
@@ -62,8 +63,7 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
   const attr = f.attr
   if ((attr.mode & S_IFMT) === S_IFDIR) {
     const dir = new Dir(core.table.nextId(), container, f.locs)
-    dir.ino =
-      f.originDev >= 0 ? core.numbers.shown(f.originDev, f.originIno) : numberOf(core, container, name, attr)
+    dir.ino = directoryNumber(core, f, name)
     return enter(core, dir, parent, name, container)
   }
   if (attr.nlink > 1) {
@@ -100,6 +100,19 @@ export function enter(core: Core, node: Node, parent: Dir, name: Name, container
 function numberOf(core: Core, container: Loc, name: Name, attr: Attr): number {
   const origin = originNumber(core, container, name)
   return origin ?? core.numbers.shown(attr.dev, attr.ino)
+}
+
+/** The shown number of a directory that `resolve` found: that of its topmost lower part where the upper merges with one. */
+function directoryNumber(core: Core, f: Found, name: Name): number {
+  if (f.originDev >= 0) return core.numbers.shown(f.originDev, f.originIno)
+  return numberOf(core, f.container as Loc, name, f.attr)
+}
+
+/** The number of a directory of the upper whose lower part stands under another name; undefined where it has none such. */
+export function redirectedNumber(core: Core, parent: Dir, container: Loc, name: Name): number | undefined {
+  if (!container.layer.writable || !isImpure(container)) return undefined
+  if (readRedirect(container, name) === undefined) return undefined
+  return resolve(core.stack, parent.locs, name, found) < 0 ? undefined : directoryNumber(core, found, name)
 }
 
 /** The number of the lower file that a file of the upper was copied from; undefined where none is noted. */

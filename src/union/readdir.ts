@@ -5,7 +5,7 @@ import { type DirSink, Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { type Listing, readListing } from './listing.js'
 import type { Loc } from './loc.js'
-import { lookup, originNumber } from './lookup.js'
+import { lookup, originNumber, redirectedNumber } from './lookup.js'
 import type { Dir } from './node.js'
 
 const entry = new Entry()
@@ -52,8 +52,13 @@ function listingOf(core: Core, dir: Dir): Listing | Result {
 function numberAt(core: Core, dir: Dir, listing: Listing, at: number, name: Name): number {
   const known = dir.children?.get(name)
   if (known !== undefined) return known.ino
+  const from = listing.from[at] as Loc
+  if (listing.types[at] === DT_DIR) {
+    const redirected = redirectedNumber(core, dir, from, name)
+    if (redirected !== undefined) return redirected
+  }
   if (!listing.originDevs.has(at)) {
-    const origin = originNumber(core, listing.from[at] as Loc, name)
+    const origin = originNumber(core, from, name)
     if (origin !== undefined) return origin
   }
   return core.numbers.shown(listing.devOf(at), listing.inos[at] as number)

@@ -4,6 +4,8 @@ import fs from 'node:fs'
 import {
   EEXIST,
   EINVAL,
+  ENOENT,
+  ENOTDIR,
   ENOTEMPTY,
   O_CREAT,
   O_EXCL,
@@ -12,6 +14,7 @@ import {
   O_TRUNC,
   O_WRONLY,
   RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
@@ -34,7 +37,7 @@ export interface Driver {
   unlink(path: string): void
   rename(from: string, to: string, flags: number): void
   link(from: string, to: string): void
-  symlink(target: string, path: string): void
+  symlink(path: string, target: string): void
   mknod(path: string, mode: number): void
   chmod(path: string, mode: number): void
   chown(path: string, uid: number, gid: number): void
@@ -104,7 +107,7 @@ export class PathDriver implements Driver {
   link(from: string, to: string): void {
     fs.linkSync(this.at(from), this.at(to))
   }
-  symlink(target: string, path: string): void {
+  symlink(path: string, target: string): void {
     fs.symlinkSync(target, this.at(path))
   }
   mknod(path: string, mode: number): void {
@@ -154,6 +157,10 @@ export class EngineDriver implements Driver {
     }
   }
 
+  private directory(path: string): void {
+    if ((this.client.stat(path).mode & S_IFMT) !== S_IFDIR) throw new Errno(-ENOTDIR, path)
+  }
+
   write(path: string, data: string, pos: number): void {
     this.use(path, O_WRONLY | O_CREAT, (file) => this.client.pwrite(file, data, pos))
   }
@@ -177,11 +184,15 @@ export class EngineDriver implements Driver {
     this.client.unlink(path)
   }
   rename(from: string, to: string, flags: number): void {
+    this.directory(dirname(from))
+    this.directory(dirname(to))
     this.client.entry(from)
-    this.client.entry(dirname(to))
-    if (`${to}/`.startsWith(`${from}/`) && to !== from) throw new Errno(-EINVAL, 'rename into itself')
+    const there = this.client.exists(to)
+    if ((flags & RENAME_NOREPLACE) !== 0 && there) throw new Errno(-EEXIST, 'rename')
+    if ((flags & RENAME_EXCHANGE) !== 0 && !there) throw new Errno(-ENOENT, 'rename')
+    if (`${to}/`.startsWith(`${from}/`) && to !== from) throw new Errno(-EINVAL, 'rename')
     if (from.startsWith(`${to}/`))
-      throw new Errno((flags & RENAME_EXCHANGE) !== 0 ? -EINVAL : -ENOTEMPTY, 'rename over its own ancestor')
+      throw new Errno((flags & RENAME_EXCHANGE) !== 0 ? -EINVAL : -ENOTEMPTY, 'rename')
     this.client.rename(from, to, flags)
   }
   link(from: string, to: string): void {
@@ -189,7 +200,7 @@ export class EngineDriver implements Driver {
     if (this.client.exists(to)) throw new Errno(-EEXIST, 'link')
     this.client.linkNode(node, to)
   }
-  symlink(target: string, path: string): void {
+  symlink(path: string, target: string): void {
     this.client.symlink(target, path)
   }
   mknod(path: string, mode: number): void {

@@ -21,6 +21,8 @@ export class World {
   private client: Client | undefined
   private overlay: string | undefined
   private readonly log: string[] = []
+  /** Files of the plain directory whose counterparts have been lower files of several names. */
+  private readonly linked = new Set<number>()
 
   constructor() {
     this.stack = new Stack(1)
@@ -97,6 +99,7 @@ export class World {
         this.open()
         break
       case 'commit':
+        this.noteLinked()
         this.close()
         this.lowers = [this.upper, ...this.lowers]
         this.layers++
@@ -116,13 +119,22 @@ export class World {
     if (before !== undefined && this.client !== undefined && turn !== 'commit') this.sameInodes(before)
   }
 
-  /** Inode numbers as the engine shows them, of all that has one name. */
+  /** Inode numbers as the engine shows them. A lower file of several names notes no origin when it is copied up. */
   private inodes(): Map<string, number> {
     const numbers = new Map<string, number>()
     this.client?.walk((name, attr) => {
-      if ((attr.mode & S_IFMT) === S_IFDIR || attr.nlink === 1) numbers.set(name, attr.ino)
+      const { ino } = fs.lstatSync(path.join(this.model.top, name))
+      if (!this.linked.has(ino)) numbers.set(name, attr.ino)
     })
     return numbers
+  }
+
+  private noteLinked(name = ''): void {
+    const at = path.join(this.model.top, name)
+    const { nlink, ino } = fs.lstatSync(at)
+    if (!fs.lstatSync(at).isDirectory()) {
+      if (nlink > 1) this.linked.add(ino)
+    } else for (const below of fs.readdirSync(at)) this.noteLinked(path.join(name, below))
   }
 
   private sameInodes(before: ReadonlyMap<string, number>): void {
@@ -134,7 +146,11 @@ export class World {
 
   private op(op: Op): void {
     const attr = this.modelStat(op.paths[0])
-    if (attr?.isSymbolicLink() && ['chmod', 'setxattr', 'removexattr', 'write'].includes(op.call)) return
+    // Symlinks would be followed; a fifo waits for its other end.
+    if (op.paths.some((name) => this.throughSymlink(name))) return
+    const special = attr !== undefined && !attr.isFile() && !attr.isDirectory()
+    if (special && ['write', 'rewrite', 'truncate', 'chmod', 'setxattr', 'removexattr'].includes(op.call))
+      return
     // The kernel's overlayfs breaks the hard links of a lower at copy-up.
     if (this.overlay !== undefined && attr !== undefined && attr.nlink > 1 && !attr.isDirectory()) return
     const expected = outcome(() => act(this.model, op))
@@ -149,6 +165,11 @@ export class World {
     } catch {
       return undefined
     }
+  }
+
+  private throughSymlink(name: string): boolean {
+    const parts = name.split('/')
+    return parts.some((_, i) => i > 0 && this.modelStat(parts.slice(0, i).join('/'))?.isSymbolicLink())
   }
 
   remove(): void {

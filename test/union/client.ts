@@ -137,7 +137,13 @@ export class Client {
   }
 
   exists(path: Name): boolean {
-    return errnoOf(() => this.entry(path)) !== ENOENT
+    try {
+      this.entry(path)
+      return true
+    } catch (error) {
+      if (error instanceof Errno && error.errno === ENOENT) return false
+      throw error
+    }
   }
 
   private at(path: Name): [NodeId, Name] {
