@@ -76,8 +76,8 @@ async function run(subject: Subject, staged: Stage, names: string[]): Promise<Ou
   return outcomes
 }
 
-const label = ({ as, layout, system }: Subject): string =>
-  [as, layout, ...(system ? [system] : [])].join(', ')
+const label = ({ as, layout, system, options }: Subject): string =>
+  [as, layout, system, options?.transport].filter((part) => part !== undefined).join(', ')
 
 const applies = (it: NamedCase, as: Identity): boolean =>
   it.needs === undefined || as === 'root' || (it.needs === 'mortal' && as === 'plain')
