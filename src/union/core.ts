@@ -16,8 +16,6 @@ import type { Workdir } from './workdir.js'
 const LISTING_BYTES = 96 * 1024 * 1024
 
 export interface Policy {
-  /** The kernel caches writes: handles must be readable, and append is the kernel's business. */
-  writeback: boolean
   /** The kernel may read and write files of the upper without us. */
   passthrough: boolean
   /** Directories are renamed by redirect, else EXDEV. */

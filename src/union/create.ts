@@ -23,7 +23,7 @@ import { setXattr } from '../sys/xattr.js'
 import type { Caller, Entry, Name, Opened, Result } from '../vfs.js'
 import { copyUp, markImpure, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
-import { engineFlags, opened } from './file.js'
+import { opened, ourFlags } from './file.js'
 import { Birth, inherit } from './inherit.js'
 import { enter, remember } from './lookup.js'
 import { addName, Dir, Node } from './node.js'
@@ -126,7 +126,7 @@ export function create(
   let r = inherit(c, parent, fullMode, birth)
   if (r < 0) return r
   const workdir = core.workdir as Workdir
-  const open2 = (engineFlags(core, flags) & ~O_EXCL) | O_CREAT | O_EXCL | O_NOFOLLOW
+  const open2 = (ourFlags(flags) & ~O_EXCL) | O_CREAT | O_EXCL | O_NOFOLLOW
   let fd: number
   if (whiteout === 'none' && isOwn(core, birth)) {
     const dirfd = parent.upperLoc.fd()
@@ -169,7 +169,7 @@ export function tmpfile(
   r = inherit(c, parent, (mode & ~S_IFMT) | S_IFREG, birth)
   if (r < 0) return r
   const workdir = core.workdir as Workdir
-  const opening = (engineFlags(core, flags) & ~(O_EXCL | O_DIRECTORY)) | O_TMPFILE
+  const opening = (ourFlags(flags) & ~(O_EXCL | O_DIRECTORY)) | O_TMPFILE
   const fd = open(workdir.fd, '.', opening, 0o600)
   if (fd < 0) return fd
   r = bestowOpen(fd, birth)

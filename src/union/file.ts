@@ -33,16 +33,9 @@ import type { Core } from './core.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node } from './node.js'
 
-/**
- * The flags a descriptor of ours is opened with for a caller's. Under a writeback cache the kernel reads what it
- * writes back in part, and does appending itself.
- */
-export function engineFlags(core: Core, flags: number): number {
-  const kept = flags & ~(O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_DIRECT)
-  if (!core.policy.writeback) return kept
-  const mode = (kept & O_ACCMODE) === O_WRONLY ? O_RDWR : kept & O_ACCMODE
-  return (kept & ~(O_ACCMODE | O_APPEND)) | mode
-}
+/** The flags a descriptor of ours is opened with for a caller's: what concerns only the way here is left out. */
+export const ourFlags = (flags: number): number =>
+  flags & ~(O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_DIRECT)
 
 /** Answers an open file. */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
@@ -69,11 +62,8 @@ export function open(core: Core, node: Node, flags: number, killPriv: boolean, o
     const r = copyUp(core, node, truncate ? 'none' : 'all')
     if (r < 0) return r
   }
-  const wanted = engineFlags(core, flags)
-  let fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
-  // A file that may be written but not read.
-  if (fd === -EACCES && (wanted & O_ACCMODE) === O_RDWR && (flags & O_ACCMODE) === O_WRONLY)
-    fd = openNode(core, node, (wanted & ~O_ACCMODE) | O_WRONLY | (truncate ? O_TRUNC : 0))
+  const wanted = ourFlags(flags)
+  const fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
   if (fd < 0) return fd
   if (truncate && killPriv) {
     const r = dropPrivileges(node)

@@ -33,6 +33,8 @@ export class Node {
   extraLinks = 0
   /** A file of the upper whose data still lives below (metacopy); undefined: not yet asked. */
   dataBelow: boolean | undefined
+  /** Known to have no xattr that users see: asked once, since most files have none and `ls` asks for two of each. */
+  bare = false
   /** Its entry in the index of lower files with several links, where it has one. */
   indexed: Name | undefined
   /** Key in the table of files with several links, while registered there. */

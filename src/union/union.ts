@@ -48,8 +48,6 @@ import { getxattr, listxattr, removexattr, setxattr } from './xattr.js'
 
 /** What the transport tells the engine about itself. */
 export interface Transport {
-  /** The kernel caches writes (FUSE_WRITEBACK_CACHE). */
-  writeback: boolean
   /** The kernel may be handed the files of the upper (FUSE_PASSTHROUGH). */
   passthrough: boolean
 }
@@ -66,7 +64,6 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
   const opened = openStack(options)
   const privileged = opened.workdir?.namespace === 'trusted'
   const policy: Policy = {
-    writeback: transport.writeback,
     passthrough: transport.passthrough,
     redirect: privileged && (options.redirect === 'on' || options.redirect === 'auto'),
     metacopy: privileged && options.metacopy,

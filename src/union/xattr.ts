@@ -47,10 +47,11 @@ function locate(node: Node): Result {
 
 export function getxattr(node: Node, name: Name, dst: Buffer): Result {
   const xattr = toDisk(name)
-  if (xattr === undefined) return -ENODATA
+  if (xattr === undefined || node.bare) return -ENODATA
   const r = locate(node)
   if (r < 0) return r
   const n = sys.getXattr(place.fd, place.name, xattr, dst)
+  if (n === -ENODATA) node.bare = visibleNames() === ''
   if (n <= 0 || dst.length === 0) return n
   const mapped = mapXattr(name, dst.subarray(0, n), node.container.layer, 'toShown')
   return mapped < 0 ? mapped : n
@@ -61,15 +62,22 @@ const names = Buffer.alloc(XATTR_SIZE_MAX)
 export function listxattr(node: Node, dst: Buffer): Result {
   const r = locate(node)
   if (r < 0) return r
+  const shown = visibleNames()
+  if (typeof shown === 'number') return shown
+  if (dst.length === 0) return shown.length
+  return shown.length > dst.length ? -ERANGE : dst.write(shown, 0, 'latin1')
+}
+
+/** The names that users see of the file at `place`, each NUL-ended. */
+function visibleNames(): string | Result {
   const n = sys.listXattr(place.fd, place.name, names)
-  if (n <= 0) return n === -EOPNOTSUPP ? 0 : n
+  if (n <= 0) return n === 0 || n === -EOPNOTSUPP ? '' : n
   let shown = ''
   for (const name of names.toString('latin1', 0, n - 1).split('\0')) {
     const visible = toShown(name)
     if (visible !== undefined) shown += `${visible}\0`
   }
-  if (dst.length === 0) return shown.length
-  return shown.length > dst.length ? -ERANGE : dst.write(shown, 0, 'latin1')
+  return shown
 }
 
 export function setxattr(
@@ -90,6 +98,7 @@ export function setxattr(
     r = mapXattr(name, stored, node.container.layer, 'toDisk')
     if (r < 0) return -EINVAL
   }
+  node.bare = false
   r = sys.setXattr(place.fd, place.name, xattr, stored, flags)
   if (r < 0) return r
   if (name === ACL_DEFAULT && node instanceof Dir) node.defaultAcl = undefined

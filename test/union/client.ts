@@ -82,7 +82,7 @@ export class Client {
   /** Lookups not yet given back, by node. */
   readonly lookups = new Map<NodeId, number>()
 
-  constructor(input: MountInput, transport: Transport = { writeback: false, passthrough: false }) {
+  constructor(input: MountInput, transport: Transport = { passthrough: false }) {
     const { mountpoint, ...options } = withDefaults({ mountpoint: '/', ...input })
     this.fs = createUnion(options, transport)
   }
