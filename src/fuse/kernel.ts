@@ -43,7 +43,8 @@ export class KernelMount {
     }
     this.cells = new Int32Array(input.cells)
     this.counters = new Counters(input.counters)
-    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: input })
+    // Flags of the program's own, as --input-type or a loader, are not for this thread.
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: input, execArgv: [] })
     this.closed = new Promise((resolve) => {
       this.worker.once('exit', () => {
         live.delete(this)
@@ -74,6 +75,7 @@ export class KernelMount {
         else if (!this.ended) writeFd(this.fd, Buffer.from(m.message), m.message.length)
       })
       this.worker.once('error', (error) => {
+        Atomics.store(this.cells, STATE, ENDED)
         reject(
           new LayerfsError('INTERNAL', `the session's thread failed: ${error.message}`, { cause: error }),
         )

@@ -4,8 +4,9 @@
  */
 
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
-import { cachingFor, compose, isReadOnly, statusOf } from '../compose.js'
+import { parentPort } from 'node:worker_threads'
+import { cachingFor, isReadOnly, statusOf } from '../compose.js'
+import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
 import { writeFd } from '../sys/device.js'
 import { umask } from '../sys/name.js'
@@ -18,8 +19,6 @@ import { Notify } from './notify.js'
 import { Session } from './session.js'
 import { Counters } from './stats.js'
 
-const input = workerData as WorkerInput
-const cells = new Int32Array(input.cells)
 const post = (message: FromWorker): void => parentPort?.postMessage(message)
 
 /** Lines go to the log where there is one, else to stderr; without the event loop, which does not run. */
