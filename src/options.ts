@@ -36,6 +36,11 @@ export interface StackOptions {
   /** Every file shows as owned by this id. */
   squashUid?: number
   squashGid?: number
+  /**
+   * What root makes while its own id has no mapping: `refuse` answers EOVERFLOW, as id-mapped mounts do; `adopt` gives
+   * it to the first owner of the map, as container engines need that set a container up from outside.
+   */
+  unmappedRoot: 'refuse' | 'adopt'
   /** Directory renames: overlayfs's redirect_dir. `auto`: `on` where the upper can hold the xattr. */
   redirect: 'on' | 'follow' | 'off' | 'auto'
   /** chmod, chown and the like copy up no data: overlayfs's metacopy. */
@@ -81,6 +86,7 @@ export const DEFAULT_TIMEOUT = 1e9
 
 const DEFAULTS = {
   ephemeral: false,
+  unmappedRoot: 'refuse',
   redirect: 'auto',
   metacopy: false,
   index: false,
@@ -269,6 +275,7 @@ const ROWS: ReadonlyMap<string, Row> = new Map(
     gidmap: map('gidmap'),
     'squash-uid': numeric('squashUid', 'squash-uid'),
     'squash-gid': numeric('squashGid', 'squash-gid'),
+    'unmapped-root': choice('unmappedRoot', 'unmapped-root', same('refuse', 'adopt')),
     redirect: choice('redirect', 'redirect', same('on', 'follow', 'off', 'auto')),
     metacopy: choice('metacopy', 'metacopy', YES_NO, 'on'),
     index: choice('index', 'index', YES_NO, 'on'),

@@ -219,6 +219,7 @@ describe('defaults', () => {
       ephemeral: false,
       uidmap: [],
       gidmap: [],
+      unmappedRoot: 'refuse',
       redirect: 'auto',
       metacopy: false,
       index: false,

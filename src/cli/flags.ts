@@ -47,6 +47,14 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   gidmap: row('Ids', 'MAP', 'show groups shifted', { repeat: true }),
   'squash-uid': row('Ids', 'UID', 'show every file as owned by this user'),
   'squash-gid': row('Ids', 'GID', 'show every file as owned by this group'),
+  'unmapped-root': row(
+    'Ids',
+    'WHAT',
+    "refuse what root makes in a mount that maps its id away, or give it to the map's first owner",
+    {
+      choices: ['refuse', 'adopt'],
+    },
+  ),
   override: row('Ids', 'WHERE', 'keep owner and mode in an xattr where the daemon may not set them', {
     choices: ['off', 'xattr', 'security'],
   }),

@@ -89,7 +89,7 @@ const bad = ({ name, value = '' }: OptionWord, expected: string): LayerfsError =
  * @throws LayerfsError USAGE, BAD_MAP
  */
 export function compatOptions(words: CompatWords): CompatOptions {
-  const into: PartialOptions = { redirect: 'off' }
+  const into: PartialOptions = { redirect: 'off', unmappedRoot: 'adopt' }
   const ignored: string[] = []
   for (const word of words.options) if (!set(into, word)) ignored.push(textOf(word))
   ignored.push(...words.unknown)

@@ -28,10 +28,14 @@ export function inherit(c: Caller, parent: Dir, mode: number, out: Birth): Resul
   if (fd < 0) return fd
   let r = stat(fd, parentAttr)
   if (r < 0) return r
-  const { uids, gids } = parent.upperLoc.layer
+  const { uids, gids, fosterUid, fosterGid } = parent.upperLoc.layer
   const type = mode & S_IFMT
   out.uid = uids.toDisk(c.uid)
   out.gid = gids.toDisk(c.gid)
+  if (c.uid === 0) {
+    if (out.uid < 0) out.uid = fosterUid
+    if (out.gid < 0) out.gid = fosterGid
+  }
   out.mode = mode
   out.accessAcl = undefined
   out.defaultAcl = undefined

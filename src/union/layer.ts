@@ -43,6 +43,9 @@ export class Layer {
     readonly writable: boolean,
     readonly uids: IdMap,
     readonly gids: IdMap,
+    /** Owner on disk of what root makes whose own ids have no mapping; -1: that is refused. */
+    readonly fosterUid: number,
+    readonly fosterGid: number,
     /** The form declared at the layer's root; undefined where every form is read. */
     public form: WhiteoutForm | undefined,
   ) {
@@ -74,13 +77,24 @@ export class Layer {
     let fd = open(AT_FDCWD, path, O_PATH | O_DIRECTORY)
     if (fd < 0) throw cannotOpen(spec.path, -fd)
     const { uids, gids } = mapsOf(spec, options)
+    const foster = (map: IdRange[]): number => (options.unmappedRoot === 'adopt' ? (map[0]?.disk ?? -1) : -1)
     const own = clone ? cloneReadOnly(fd) : fd
     const sharesMounts = own === fd
     fd = own
     const attr = new Attr()
     const r = stat(fd, attr)
     if (r < 0) throw cannotOpen(spec.path, -r)
-    const layer = new Layer(spec.path, fd, attr, writable, uids, gids, declaredForm(fd, spec.path))
+    const layer = new Layer(
+      spec.path,
+      fd,
+      attr,
+      writable,
+      uids,
+      gids,
+      foster(spec.uidmap ?? options.uidmap),
+      foster(spec.gidmap ?? options.gidmap),
+      declaredForm(fd, spec.path),
+    )
     if (sharesMounts && mountpoint !== undefined && existsSync(mountpoint)) layer.cover(mountpoint)
     return layer
   }
