@@ -1,10 +1,7 @@
-/** From options to an engine, and to what is asked of the kernel for it. */
+/** From options to what is asked of the kernel, and to what a mount tells of itself. */
 
-import { readFileSync } from 'node:fs'
 import { formatOptions, type MountOptions } from './options.js'
-import { CAP_SYS_ADMIN, hasCapability } from './sys/thread.js'
-import { createUnion } from './union/union.js'
-import type { Filesystem } from './vfs.js'
+import { CAP_SYS_ADMIN, hasCapability, inFirstUserNamespace } from './sys/thread.js'
 
 /** What the session will ask of the kernel. The kernel may know less. */
 export interface Caching {
@@ -24,16 +21,6 @@ export function cachingFor(options: MountOptions): Caching {
     options.passthrough === 'on' || (options.passthrough === 'auto' && options.writeback !== 'on' && able)
   return { passthrough, writeback: options.writeback !== 'off' && !passthrough }
 }
-
-/** Only there do all ids map to themselves: user_namespaces(7). */
-const inFirstUserNamespace = (): boolean =>
-  /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'))
-
-/**
- * Opens the layers. Do so before mounting: the mountpoint may lie within one.
- * @throws LayerfsError
- */
-export const compose = (options: MountOptions, caching: Caching): Filesystem => createUnion(options, caching)
 
 /** Whether nothing can be written: no upper, or asked for. */
 export const isReadOnly = (options: MountOptions): boolean =>

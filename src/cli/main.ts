@@ -44,6 +44,16 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
     describe: 'tell what this machine offers, and what to do about the rest',
     load: async () => (await import('./doctor.js')).command,
   },
+  export: {
+    usage: 'export <paths..>',
+    describe: 'make the tree of a stack a directory of its own, by hard links',
+    load: async () => (await import('./export.js')).command,
+  },
+  verify: {
+    usage: 'verify <manifest> <dir>',
+    describe: 'check a directory against a manifest',
+    load: async () => (await import('./verify.js')).command,
+  },
 }
 
 /** Runs the command line and sets the exit code. */

@@ -54,7 +54,12 @@ export function hasCapability(bit: number): boolean {
   return line?.[1] !== undefined && ((BigInt(`0x${line[1]}`) >> BigInt(bit)) & 1n) === 1n
 }
 
+export const CAP_FOWNER = 3
 export const CAP_SYS_ADMIN = 21
+
+/** Only there do all ids map to themselves: user_namespaces(7). */
+export const inFirstUserNamespace = (): boolean =>
+  /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'))
 
 /** A real-time signal that neither glibc (32, 33) nor Node uses. */
 const SIGWAKE = 44

@@ -22,6 +22,9 @@ export const isEscaped = (xattr: string): boolean =>
   xattr.startsWith(`${overlayPrefix('trusted')}overlay.`) ||
   xattr.startsWith(`${overlayPrefix('user')}overlay.`)
 
+/** Whether an xattr is part of a file's content, not of the layer format. */
+export const isContent = (xattr: string): boolean => !isInternal(xattr) || isEscaped(xattr)
+
 /** How the ids on disk of a layer, or of a directory that becomes one, show. */
 export interface Owners {
   readonly uids: IdMap
@@ -34,6 +37,7 @@ export interface Owners {
  *
  * @param dirfd and fromName as in sys/xattr; @param attr of the source, as on disk
  * @param toFd directory of the new file, by `name`
+ * @param wanted whether an xattr is carried over; a layer format's own are not
  * @returns -EOVERFLOW where the target cannot store a shown id
  */
 export function copyMetadata(
@@ -44,6 +48,7 @@ export function copyMetadata(
   to: Owners | undefined,
   toFd: number,
   name: Name,
+  wanted = isContent,
 ): Result {
   if (to === undefined) return -EINVAL
   const uid = to.uids.toDisk(from.uids.toShown(attr.uid))
@@ -55,7 +60,7 @@ export function copyMetadata(
     r = chmodAt(toFd, name, attr.mode & 0o7777)
     if (r < 0) return r
   }
-  r = copyXattrs(from, dirfd, fromName, to, toFd, name)
+  r = copyXattrs(from, dirfd, fromName, to, toFd, name, wanted)
   if (r < 0) return r
   return utimensAt(toFd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
 }
@@ -68,11 +73,12 @@ export function copyXattrs(
   to: Owners,
   toFd: number,
   name: Name,
+  wanted = isContent,
 ): Result {
   const names = xattrNames(dirfd, fromName)
   if (typeof names === 'number') return names === -EOPNOTSUPP ? 0 : names
   for (const xattr of names) {
-    if (isInternal(xattr) && !isEscaped(xattr)) continue
+    if (!wanted(xattr)) continue
     const value = readXattr(dirfd, fromName, xattr)
     if (typeof value === 'number') return value
     let r = mapXattr(xattr, value, from, 'toShown')
