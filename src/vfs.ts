@@ -130,6 +130,27 @@ export interface Notifier {
 }
 
 /**
+ * Answered by a method whose work a helper thread has taken over: the transport keeps the request and runs it again
+ * each time a job ends, until it gets another answer. Nothing the request asks for has been done yet.
+ */
+export const PARKED: Result = -0x7fff
+
+/** Work that would hold up everything else. The descriptors stay open until the job has ended. */
+export type Job =
+  /** Gives the empty file `to` the content of `from`, `size` bytes; then, with `sync`, waits for the disk. */
+  | { kind: 'copy'; from: number; to: number; size: number; sync: boolean }
+  | { kind: 'sync'; fd: number; dataOnly: boolean }
+export type JobId = number
+
+/** Threads that a transport lends an engine. */
+export interface Helpers {
+  /** Hands over a job. @returns -EAGAIN where no place is free: do it at once then */
+  start(job: Job): JobId | Result
+  /** PARKED while the job runs; then its result, once. */
+  take(id: JobId): Result
+}
+
+/**
  * A filesystem, one method per opcode. Permission bits are checked by the kernel (`default_permissions`), so no
  * method checks them; the ids of `Caller` own what is created.
  *
@@ -213,6 +234,8 @@ export interface Filesystem {
 
   /** Gives the engine the means to tell the kernel what to forget. Called once, before the first request, where the transport can. */
   attach?(notifier: Notifier): void
+  /** Lends the engine helper threads. Called once, before the first request, where the transport has any. */
+  employ?(helpers: Helpers): void
   /** What the engine tells about itself in `layerfs.status`: layers, caches, copy-ups. Must survive JSON. */
   status?(): Record<string, unknown>
 }

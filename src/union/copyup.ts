@@ -1,6 +1,7 @@
 /** The second verb: make a node live in the upper, parents first, built in the workdir and renamed into place. */
 
 import {
+  EAGAIN,
   EEXIST,
   EIO,
   ENODATA,
@@ -26,15 +27,15 @@ import {
   XATTR_CREATE,
 } from '../abi/linux.js'
 import { IMPURE, ORIGIN } from '../abi/overlay.js'
-import { close, fdatasync, ftruncate, open, replace } from '../sys/file.js'
+import { close, ftruncate, open, replace } from '../sys/file.js'
 import { mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/name.js'
 import { stat, statAt, utimensAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
-import { Attr, type Name, type Result } from '../vfs.js'
-import { copyData } from './copydata.js'
+import { Attr, type Job, type Name, PARKED, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { enterIndex } from './index.js'
 import { originOf } from './ino.js'
+import { runJob } from './job.js'
 import { joinKnownNames } from './links.js'
 import type { Loc } from './loc.js'
 import { completeData, markMetacopy, openData, redirectData } from './metacopy.js'
@@ -64,8 +65,9 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   const up = copyUp(core, parent)
   if (up < 0) return up
   const to = parent.upperLoc
-  const temporary = workdir.temporary()
+  const temporary = node.copying?.temporary ?? workdir.temporary()
   const built = build(core, workdir, node, temporary, data)
+  if (built === PARKED) return built
   if (built < 0) {
     discard(workdir, temporary)
     return built
@@ -129,8 +131,9 @@ function moveHandles(node: Node): Result {
 
 /** A file without a name: its copy has none either. */
 function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData): Result {
-  const temporary = workdir.temporary()
+  const temporary = node.copying?.temporary ?? workdir.temporary()
   let r = build(core, workdir, node, temporary, data)
+  if (r === PARKED) return r
   const fd = r < 0 ? r : open(workdir.fd, temporary, O_PATH | O_NOFOLLOW)
   discard(workdir, temporary)
   if (fd < 0) return fd
@@ -149,7 +152,7 @@ const target = Buffer.alloc(PATH_MAX)
 function build(core: Core, workdir: Workdir, node: Node, temporary: Name, data: CopyUpData): Result {
   if (node instanceof Dir) return buildDir(core, workdir, node, temporary)
   const anchored = node.parent === undefined
-  const from = anchored ? (node.handles?.[0]?.fd ?? node.anchor) : node.container.fd()
+  const from = anchored ? (node.handles?.[0]?.fd ?? node.copying?.from ?? node.anchor) : node.container.fd()
   const name = anchored ? '' : node.name
   if (from < 0) return anchored ? -ESTALE : from
   const r = name.length === 0 ? stat(from, source) : statAt(from, name, source)
@@ -191,7 +194,7 @@ function buildFile(
   temporary: Name,
   data: CopyUpData,
 ): Result {
-  const to = open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
+  const to = node.copying?.to ?? open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
   if (to < 0) return to
   let r: Result = 0
   const below = data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0
@@ -200,19 +203,45 @@ function buildFile(
     r = ftruncate(to, source.size)
     if (r >= 0) r = markMetacopy(to, '')
   } else if (whole) {
-    const fd = openData(core, node, from, name, O_RDONLY | O_NONBLOCK)
-    r = fd < 0 ? fd : copyData(fd, to, source.size)
-    if (fd >= 0) close(fd)
-    if (r >= 0) core.counters.copiedBytes += source.size
+    r = fill(core, node, from, name, to, temporary)
+    if (r === PARKED) return r
   }
   // Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents.
   if (r >= 0 && name.length > 0 && (source.nlink === 1 || workdir.indexFd >= 0))
     r = setOrigin(core, workdir, temporary, node.container, name)
   if (r >= 0)
     r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
-  if (r >= 0 && whole && !core.policy.volatile) r = fdatasync(to)
   if (r >= 0) node.dataBelow = below
   close(to)
+  return r
+}
+
+/** Files of this size on are copied by a helper thread: some milliseconds of work. */
+const PARK_BYTES = 4 * 1024 * 1024
+
+/** Copies the data of `source` and sees it to the disk. */
+function fill(core: Core, node: Node, from: number, name: Name, to: number, temporary: Name): Result {
+  const { helpers } = core
+  const going = node.copying
+  if (going !== undefined && helpers !== undefined) {
+    const r = helpers.take(going.job)
+    if (r === PARKED) return r
+    node.copying = undefined
+    close(going.from)
+    if (r >= 0) core.counters.copiedBytes += source.size
+    return r
+  }
+  const fd = openData(core, node, from, name, O_RDONLY | O_NONBLOCK)
+  if (fd < 0) return fd
+  const job: Job = { kind: 'copy', from: fd, to, size: source.size, sync: !core.policy.volatile }
+  const id = source.size >= PARK_BYTES && helpers !== undefined ? helpers.start(job) : -EAGAIN
+  if (id >= 0) {
+    node.copying = { job: id, temporary, from: fd, to }
+    return PARKED
+  }
+  const r = runJob(job)
+  close(fd)
+  if (r >= 0) core.counters.copiedBytes += source.size
   return r
 }
 

@@ -1,25 +1,22 @@
 /** Open files: open, read, write, release and what else acts on a handle. */
 
 import {
-  EACCES,
+  EAGAIN,
   EBADF,
+  EIO,
   EISDIR,
   ELOOP,
   ENODATA,
   ENOENT,
   EOPNOTSUPP,
   EPERM,
-  O_ACCMODE,
-  O_APPEND,
   O_CREAT,
   O_DIRECT,
   O_EXCL,
   O_NOATIME,
   O_NOFOLLOW,
   O_NONBLOCK,
-  O_RDWR,
   O_TRUNC,
-  O_WRONLY,
   S_ISGID,
   S_ISUID,
 } from '../abi/linux.js'
@@ -27,9 +24,10 @@ import { CAPABILITY } from '../abi/overlay.js'
 import * as sys from '../sys/file.js'
 import { chmodAt, chmodPath, stat, statAt } from '../sys/stat.js'
 import { getXattr, removeXattr } from '../sys/xattr.js'
-import { Attr, type Fh, type Opened, type Result } from '../vfs.js'
+import { Attr, type Fh, type Job, type Opened, PARKED, type Result } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
+import { runJob } from './job.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node } from './node.js'
 
@@ -137,9 +135,15 @@ export function withoutPrivileges(mode: number): number {
 const descriptor = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
 
 export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
-  const fd = descriptor(core, fh)
-  if (fd < 0 || core.policy.volatile) return Math.min(fd, 0)
-  return dataOnly ? sys.fdatasync(fd) : sys.fsync(fd)
+  const handle = core.handles.get(fh)
+  if (handle === undefined) return -EBADF
+  if (core.policy.volatile || !handle.node.inUpper) return 0
+  const { helpers } = core
+  const job: Job = { kind: 'sync', fd: handle.fd, dataOnly }
+  handle.syncing ??= helpers?.start(job) ?? -EAGAIN
+  const r = handle.syncing < 0 ? runJob(job) : (helpers?.take(handle.syncing) ?? -EIO)
+  if (r !== PARKED) handle.syncing = undefined
+  return r
 }
 
 export function fallocate(core: Core, fh: Fh, mode: number, pos: number, len: number): Result {

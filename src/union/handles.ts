@@ -1,11 +1,14 @@
 /** Open files: the numbers that the kernel calls them by, and the descriptors behind. */
 
 import { close } from '../sys/file.js'
-import type { Fh } from '../vfs.js'
+import type { Fh, JobId } from '../vfs.js'
 import type { Node } from './node.js'
 
 /** One open file. Its descriptor's number stays the same when copy-up puts another file behind it. */
 export class Handle {
+  /** The helper's job that syncs it, while one does. */
+  syncing: JobId | undefined
+
   constructor(
     readonly node: Node,
     readonly fd: number,

@@ -24,7 +24,7 @@ import { copyData } from './copydata.js'
 import type { Core } from './core.js'
 import type { Loc } from './loc.js'
 import type { Node } from './node.js'
-import { REDIRECT_XATTR, readRedirect, walkRedirect } from './redirect.js'
+import { lowerPath, REDIRECT_XATTR, readRedirect, redirectedPath, walkRedirect } from './redirect.js'
 import type { Stack } from './resolve.js'
 
 /** Only the privileged namespace counts, as for redirects: the data it names lies elsewhere. */
@@ -79,27 +79,26 @@ const scratch = new Attr()
 interface Place {
   loc: Loc
   name: Name
+  /** Where it was found by path: the path of what stands behind it in turn. */
+  path: Name | undefined
 }
 
 /** The next layer's file that stands behind a metacopy: by its redirect, else by its name in the same directory. */
-function nextBelow(
-  { layers }: Stack,
-  locs: readonly Loc[],
-  here: Place,
-  path: Name | undefined,
-): Place | undefined {
+function nextBelow({ layers }: Stack, locs: readonly Loc[], here: Place): Place | undefined {
+  let { path } = here
   if (path === undefined) {
     for (const loc of locs.slice(locs.indexOf(here.loc) + 1)) {
       const fd = loc.fd()
-      if (fd >= 0 && statAt(fd, here.name, scratch) === 0) return { loc, name: here.name }
+      if (fd >= 0 && statAt(fd, here.name, scratch) === 0) return { ...here, loc }
     }
     return undefined
   }
   for (const layer of layers.slice(layers.indexOf(here.loc.layer) + 1)) {
     const walked = walkRedirect(layer, path)
+    path = walked.path
     const fd = walked.loc?.fd() ?? -1
     if (walked.loc !== undefined && fd >= 0 && statAt(fd, walked.name, scratch) === 0)
-      return { loc: walked.loc, name: walked.name }
+      return { loc: walked.loc, name: walked.name, path }
     if (walked.stop) return undefined
   }
   return undefined
@@ -117,13 +116,13 @@ export function openBelow(
   name: Name,
   flags: number,
 ): Result {
-  let here: Place = { loc: container, name }
-  let path: Name | undefined
+  let here: Place = { loc: container, name, path: undefined }
   for (;;) {
     const redirect = readRedirect(here.loc, here.name)
-    if (redirect?.startsWith('/')) path = redirect
-    else if (redirect !== undefined) here = { loc: here.loc, name: redirect }
-    const next = nextBelow(stack, locs, here, path)
+    if (redirect?.startsWith('/') || here.path !== undefined)
+      here.path = redirectedPath(here.path ?? '', redirect)
+    else if (redirect !== undefined) here.name = redirect
+    const next = nextBelow(stack, locs, here)
     const fd = next?.loc.fd() ?? -1
     if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
     const meta = isMetacopy(fd, next.name)
@@ -174,11 +173,7 @@ export function redirectData(core: Core, node: Node): Result {
   if (below <= 0) return below
   const fd = node.container.fd()
   if (fd < 0) return fd
-  if (readRedirect(node.container, node.name)?.startsWith('/')) return 0
-  const next = nextBelow(core.stack, locsOf(node), { loc: node.container, name: node.name }, undefined)
-  if (next === undefined) return -EIO
-  const above = next.loc.path()
-  const path = `/${above.length === 0 ? next.name : `${above}/${next.name}`}`
+  const path = lowerPath(node)
   const r = setXattr(fd, node.name, REDIRECT_XATTR, Buffer.from(path, 'latin1'))
   return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
 }

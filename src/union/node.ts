@@ -1,7 +1,7 @@
 /** Files and directories that the kernel knows: what each shows, where it stands, and who refers to it. */
 
 import { S_IFDIR, S_IFMT, S_IFREG } from '../abi/linux.js'
-import { type Attr, type Name, type NodeId, ROOT } from '../vfs.js'
+import { type Attr, type JobId, type Name, type NodeId, ROOT } from '../vfs.js'
 import type { Handle } from './handles.js'
 import type { Listing } from './listing.js'
 import type { Loc } from './loc.js'
@@ -12,6 +12,14 @@ export interface Link {
   name: Name
   /** The directory in a layer that holds this name. */
   container: Loc
+}
+
+/** A copy-up whose data a helper thread is copying. */
+export interface Copying {
+  job: JobId
+  temporary: Name
+  from: number
+  to: number
 }
 
 /** One file of the union, of any type. */
@@ -33,6 +41,7 @@ export class Node {
   extraLinks = 0
   /** A file of the upper whose data still lives below (metacopy); undefined: not yet asked. */
   dataBelow: boolean | undefined
+  copying: Copying | undefined
   /** Known to have no xattr that users see: asked once, since most files have none and `ls` asks for two of each. */
   bare = false
   /** Its entry in the index of lower files with several links, where it has one. */

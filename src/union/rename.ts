@@ -27,6 +27,7 @@ import { lowerHas, writeOciWhiteout } from './hide.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, type Node, removeName } from './node.js'
 import { setOpaque } from './publish.js'
+import { lowerPath } from './redirect.js'
 import { bury, checkEmpty, hold, inUpperAt, unhold, writeEpitaph } from './remove.js'
 import { isOciMark, isWhiteoutDevice } from './whiteout.js'
 import type { Workdir } from './workdir.js'
@@ -90,8 +91,7 @@ function prepareDir(core: Core, dir: Dir, to: End): Result {
   const fd = dir.upperLoc.fd()
   if (fd < 0) return fd
   if (dir.merged) {
-    const path = `/${(dir.locs[1] as Loc).path()}`
-    const r = setXattr(fd, '.', core.mark(REDIRECT), Buffer.from(path, 'latin1'))
+    const r = setXattr(fd, '.', core.mark(REDIRECT), Buffer.from(lowerPath(dir), 'latin1'))
     return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
   }
   const below = lowerHas(core, to.parent, to.name)

@@ -5,7 +5,7 @@ import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
-import { readRedirect, walkRedirect } from './redirect.js'
+import { readRedirect, redirectedPath, walkRedirect } from './redirect.js'
 import { hasOciWhiteout, isOciMark, isWhiteout, readMarks } from './whiteout.js'
 
 /** The layers of a mount, topmost first. */
@@ -103,13 +103,14 @@ function merge(stack: Stack, locs: readonly Loc[], at: number, name: Name, out: 
     if (marks < 0) return marks
     if (marks === 1 || hasOciWhiteout(here, looked)) return 0
     if (redirect !== undefined) {
-      if (redirect.startsWith('/')) path = redirect
+      if (path !== undefined || redirect.startsWith('/')) path = redirectedPath(path ?? '', redirect)
       else looked = redirect
     }
     const next = path === undefined ? nextDirectory(rest, looked) : nextByPath(stack, dir.layer, path)
     if (next === undefined) return 0
     here = next.loc
     looked = next.name
+    path = next.path
     rest = path === undefined ? rest.slice(rest.indexOf(here) + 1) : []
     dir = here.child(looked)
     if (out.locs.length === 1 && top.layer.writable) {
@@ -125,13 +126,15 @@ const hasLayersBelow = (stack: Stack, layer: Layer): boolean => stack.layers.at(
 interface Place {
   loc: Loc
   name: Name
+  /** Where it was found by path: the path of its lower part. */
+  path: Name | undefined
 }
 
 /** The next directory by this name; undefined where there is none or something else ends the merge. Fills `below`. */
 function nextDirectory(locs: readonly Loc[], name: Name): Place | undefined {
   for (const loc of locs) {
     const found = directoryAt(loc, name)
-    if (found === 'yes') return { loc, name }
+    if (found === 'yes') return { loc, name, path: undefined }
     if (found === 'end') return undefined
   }
   return undefined
@@ -139,11 +142,13 @@ function nextDirectory(locs: readonly Loc[], name: Name): Place | undefined {
 
 /** The same by a path from the root of each layer below `layer`. */
 function nextByPath(stack: Stack, layer: Layer, path: Name): Place | undefined {
+  let known = path
   for (const candidate of stack.layers.slice(stack.layers.indexOf(layer) + 1)) {
-    const walked = walkRedirect(candidate, path)
+    const walked = walkRedirect(candidate, known)
+    known = walked.path
     if (walked.loc !== undefined) {
       const found = directoryAt(walked.loc, walked.name)
-      if (found === 'yes') return { loc: walked.loc, name: walked.name }
+      if (found === 'yes') return { loc: walked.loc, name: walked.name, path: known }
       if (found === 'end') return undefined
     }
     if (walked.stop) return undefined

@@ -22,6 +22,7 @@ import {
   type Entry,
   type Fh,
   type Filesystem,
+  type Helpers,
   type Name,
   type NodeId,
   type Opened,
@@ -268,6 +269,10 @@ export class Union implements Filesystem {
   destroy(): void {
     this.core.handles.closeAll()
     this.opened.close()
+  }
+
+  employ(helpers: Helpers): void {
+    this.core.helpers = helpers
   }
 
   status(): Record<string, unknown> {
