@@ -1,7 +1,7 @@
 /** One random history: the same steps on a plain directory and on a stack, compared at every turn. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { S_IFDIR, S_IFLNK, S_IFMT } from '../../src/abi/linux.js'
+import { S_IFLNK, S_IFMT } from '../../src/abi/linux.js'
 import { errnoName } from '../../src/errors.js'
 import { mountOverlay, umount } from '../support/mounts.js'
 import { differences, type Facts } from '../support/tree.js'
