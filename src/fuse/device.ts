@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { backingClose, backingOpen, writeFd } from '../sys/device.js'
+import { backingClose, backingOpen, secondIsReadable, writeFd } from '../sys/device.js'
 import type { Result } from '../vfs.js'
 import type { Device } from './session.js'
 import { type Waiter, type WakeMode, waiter } from './wake.js'
@@ -20,6 +20,10 @@ export class FuseDevice implements Device {
 
   write(src: Buffer, count: number): Result {
     return writeFd(this.fd, src, count)
+  }
+
+  endedBefore(event: number): boolean {
+    return secondIsReadable(this.fd, event)
   }
 
   heard(tid: number, now: number): void {

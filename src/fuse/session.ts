@@ -1,10 +1,11 @@
 import * as F from '../abi/fuse.js'
 import { EACCES, EAGAIN, EINTR, EIO, ENODEV, ENOENT, ENOSYS, EOPNOTSUPP, EPROTO } from '../abi/linux.js'
 import { errnoName, errnoText, LayerfsError } from '../errors.js'
-import type { Filesystem, Result } from '../vfs.js'
+import { type Filesystem, PARKED, type Result } from '../vfs.js'
 import { type BackingDevice, Backings } from './backing.js'
 import { Context, MALFORMED, NO_REPLY } from './context.js'
 import { Control } from './control.js'
+import type { HelperThreads } from './helpers.js'
 import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
 import { mayLack, OPS, opName } from './ops.js'
 import { Reply } from './reply.js'
@@ -17,6 +18,8 @@ export interface Device extends BackingDevice {
   /** One whole request. Blocks. */
   read(dst: Buffer): Result
   write(src: Buffer, count: number): Result
+  /** Waits for a request or for `event` (eventfd(2)). @returns whether the event is there */
+  endedBefore(event: number): boolean
   /** Hears who sent the request just read, and when (performance.now). */
   heard(tid: number, now: number): void
 }
@@ -33,6 +36,8 @@ export interface SessionOptions {
   counters?: Counters
   /** One line for the log, without its newline. */
   log: (line: string) => void
+  /** Threads for what takes long; without any the session does it itself. */
+  helpers?: HelperThreads
   /** Asked after each request, and when `read` answers EINTR: whether to end. */
   stopped?: () => boolean
   /** What `layerfs.status` tells of the mount, next to what the session and the engine know. */
@@ -69,12 +74,15 @@ export class Session {
   private readonly options: SessionOptions
   private readonly x: Context
   private readonly stopped: () => boolean
+  /** Requests whose work a helper thread does, as they came, oldest first. */
+  private parked: Buffer[] = []
 
   constructor(fs: Filesystem, device: Device, options: SessionOptions) {
     this.device = device
     this.options = options
     this.stopped = options.stopped ?? (() => false)
     this.counters = options.counters ?? new Counters()
+    if (options.helpers !== undefined) fs.employ?.(options.helpers)
     this.x = new Context(
       fs,
       new Request(REQUEST_BYTES),
@@ -146,7 +154,13 @@ export class Session {
 
   /** Serves until the mount is gone or the session is told to stop. */
   run(): void {
+    const { helpers } = this.options
     while (!this.stopped()) {
+      if (this.parked.length > 0 && helpers !== undefined && this.device.endedBefore(helpers.event)) {
+        helpers.drain()
+        this.resume()
+        continue
+      }
       const n = this.next()
       if (n === -ENODEV) return
       if (n < 0) {
@@ -172,6 +186,13 @@ export class Session {
     }
   }
 
+  /** A job has ended: runs every parked request again; those whose job goes on are parked anew. */
+  private resume(): void {
+    const again = this.parked
+    this.parked = []
+    for (const request of again) this.serve(request.copy(this.x.req.buffer))
+  }
+
   /** Handles the request of `n` bytes in the buffer. */
   serve(n: number): void {
     const { x } = this
@@ -185,6 +206,10 @@ export class Session {
     const op = OPS[x.req.opcode]
     const line = this.options.debug && op !== undefined && whole ? describe(op, x) : undefined
     const result = whole ? this.handle() : op?.silent === true ? NO_REPLY : MALFORMED
+    if (result === PARKED) {
+      this.parked.push(Buffer.from(x.req.buffer.subarray(0, n)))
+      return
+    }
     if (result !== NO_REPLY) this.answer(result)
     const ms = performance.now() - began
     if (x.req.opcode < F.OPCODES) this.counters.count(x.req.opcode, ms, result < 0 && result !== NO_REPLY)

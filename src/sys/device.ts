@@ -39,6 +39,17 @@ export function waitReadable(fd: number, timeout: number): Result {
   return result(c.poll(pollfd, 1, timeout))
 }
 
+const pollfds = Buffer.alloc(16)
+
+/** Waits until one of two descriptors is readable or in error. @returns whether the second is */
+export function secondIsReadable(first: number, second: number): boolean {
+  for (const [i, fd] of [first, second].entries()) {
+    pollfds.writeInt32LE(fd, i * 8)
+    pollfds.writeInt32LE(POLLIN, i * 8 + 4)
+  }
+  return c.poll(pollfds, 2, -1) > 0 && pollfds.readUInt16LE(14) !== 0
+}
+
 const map = Buffer.alloc(16)
 
 /**

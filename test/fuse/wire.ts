@@ -78,6 +78,12 @@ export class FakeKernel implements Device {
     return count
   }
 
+  /** Jobs that end before the next request is there. */
+  ended = 0
+  endedBefore(): boolean {
+    return this.ended-- > 0
+  }
+
   heard(): void {}
 
   backingOpen(fd: number): Result {

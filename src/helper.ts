@@ -1,0 +1,20 @@
+/** A helper thread of a session: runs one job after the other and says when each has ended. */
+
+import { parentPort } from 'node:worker_threads'
+import { EIO } from './abi/linux.js'
+import { DONE, type Order } from './fuse/helpers.js'
+import { raiseEvent } from './sys/event.js'
+import { runJob } from './union/job.js'
+import type { Result } from './vfs.js'
+
+parentPort?.on('message', ({ job, slot, cells, event }: Order) => {
+  const states = new Int32Array(cells)
+  let r: Result = -EIO
+  try {
+    r = runJob(job)
+  } finally {
+    Atomics.store(states, slot * 2 + 1, r)
+    Atomics.store(states, slot * 2, DONE)
+    raiseEvent(event)
+  }
+})
