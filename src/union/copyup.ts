@@ -36,7 +36,7 @@ import type { Core } from './core.js'
 import { enterIndex } from './index.js'
 import { originOf } from './ino.js'
 import { runJob } from './job.js'
-import { joinKnownNames } from './links.js'
+import { enlistCopy, joinKnownNames } from './links.js'
 import type { Loc } from './loc.js'
 import { completeData, markMetacopy, openData, redirectData } from './metacopy.js'
 import { copyMetadata } from './metadata.js'
@@ -105,7 +105,10 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
   if (source.nlink > 1) {
     node.extraLinks += source.nlink - (node.indexed === undefined ? 1 : 2)
     const fd = to.fd()
-    if (fd >= 0 && statAt(fd, node.name, source) === 0) core.table.registerLink(node, source.dev, source.ino)
+    if (fd >= 0 && statAt(fd, node.name, source) === 0) {
+      core.table.registerLink(node, source.dev, source.ino)
+      enlistCopy(node, parent, node.name, to, source)
+    }
   }
   const moved = node.dataBelow ? 0 : moveHandles(node)
   return moved < 0 ? moved : joinKnownNames(core, node)

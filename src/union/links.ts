@@ -1,7 +1,8 @@
 /** Hard links of a lower layer that has been changed: its other names follow into the upper. */
 
-import { EEXIST } from '../abi/linux.js'
+import { dtOfMode, EEXIST } from '../abi/linux.js'
 import { linkAt } from '../sys/name.js'
+import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { copyUp, keepTimes, markImpure } from './copyup.js'
 import type { Core } from './core.js'
@@ -40,7 +41,16 @@ function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Result {
   if (r < 0 && r !== -EEXIST) return r
   node.extraLinks--
   parent.listing?.copiedUp(name, parent.upperLoc)
+  if (statAt(to, name, copied) === 0) enlistCopy(node, parent, name, parent.upperLoc, copied)
   return writeExtraLinks(core, node)
+}
+
+const copied = new Attr()
+
+/** A copy that notes no origin is listed by its own number: it shows that one once its node has been forgotten. */
+export function enlistCopy(node: Node, parent: Dir, name: Name, upper: Loc, copy: Attr): void {
+  if (node.isRegular && node.indexed === undefined)
+    parent.listing?.add(name, copy.ino, dtOfMode(node.type), upper)
 }
 
 /**
