@@ -117,6 +117,7 @@ export async function drive<T>(
   signal?: AbortSignal,
   tick?: () => void,
 ): Promise<T> {
+  signal?.throwIfAborted()
   let since = performance.now()
   for (;;) {
     const step = steps.next()
