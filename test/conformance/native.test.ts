@@ -1,6 +1,6 @@
 /** The suite over the binding fuse-native: what it cannot carry fails for the reasons that docs/transports.md gives. */
 import { LIMITS, type Limit } from '../../src/native/limits.js'
-import { LAYOUTS } from './subjects.js'
+import { exceptions, LAYOUTS } from './subjects.js'
 import { conformance } from './suite.js'
 
 const reasons = (limits: Record<string, Limit>): Record<string, string> =>
@@ -39,7 +39,29 @@ const ROOT_ONLY = reasons({
   'ACLs: set by who is not in the group drop setgid': 'acls',
 })
 
+const USERNS_ONLY = reasons({
+  'ACLs: are given back and show in the mode': 'acls',
+  'ACLs: prepared survive a write': 'acls',
+  'ACLs: that a mode can say become the mode': 'acls',
+  'ACLs: have their mask set by chmod': 'acls',
+  'ACLs: are removed': 'acls',
+  'ACLs: by default with named users are handed down': 'acls',
+})
+
+const options = { transport: 'fuse-native' } as const
+
 for (const layout of LAYOUTS) {
-  conformance({ as: 'root', layout, options: { transport: 'fuse-native' }, except: { ...ALL, ...ROOT_ONLY } })
+  conformance({
+    as: 'root',
+    layout,
+    options,
+    except: { ...exceptions('root', layout), ...ALL, ...ROOT_ONLY },
+  })
 }
-conformance({ as: 'plain', layout: 'lower', options: { transport: 'fuse-native' }, except: ALL })
+conformance({ as: 'plain', layout: 'lower', options, except: { ...exceptions('plain', 'lower'), ...ALL } })
+conformance({
+  as: 'userns',
+  layout: 'lower',
+  options,
+  except: { ...exceptions('userns', 'lower'), ...ALL, ...USERNS_ONLY },
+})
