@@ -1,14 +1,15 @@
 /** Mounts a stack: the engine behind a transport. */
 
+import { resolve } from 'node:path'
 import { AT_FDCWD, O_PATH } from './abi/linux.js'
-import { cachingFor, compose, isReadOnly, type MountStatus, statusOf } from './compose.js'
+import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
 import { Control, XATTR_STATUS } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
 import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
 import type { NativeMount } from './native/index.js'
-import { type MountInput, type MountOptions, withDefaults } from './options.js'
+import { type LayerSpec, type MountInput, type MountOptions, withDefaults } from './options.js'
 import { close, open } from './sys/file.js'
 import { bytesOf } from './sys/libc.js'
 import { mountAt } from './sys/mount.js'
@@ -57,7 +58,7 @@ const TRANSPORT_FAILURES: ReadonlySet<ErrorCode> = new Set([
  * @throws LayerfsError
  */
 export async function mount(input: MountInput): Promise<Mount> {
-  const options = withDefaults(input)
+  const options = absolute(withDefaults(input))
   if (options.transport === 'fuse-native') return native(options, 'asked for')
   if (options.transport === 'kernel') return kernel(options, 'asked for')
   try {
@@ -70,6 +71,19 @@ export async function mount(input: MountInput): Promise<Mount> {
       // What went wrong with the first choice is what there is to repair.
       throw error
     }
+  }
+}
+
+/** The session's thread has a working directory of its own, which may be another by now. */
+function absolute(options: MountOptions): MountOptions {
+  const layer = (spec: LayerSpec): LayerSpec => ({ ...spec, path: resolve(spec.path) })
+  return {
+    ...options,
+    mountpoint: resolve(options.mountpoint),
+    lower: options.lower.map(layer),
+    ...(options.upper === undefined ? {} : { upper: layer(options.upper) }),
+    ...(options.work === undefined ? {} : { work: resolve(options.work) }),
+    ...(options.log === undefined ? {} : { log: resolve(options.log) }),
   }
 }
 
@@ -106,6 +120,7 @@ function ask(mountpoint: string): MountStatus {
  */
 async function native(options: MountOptions, why: string): Promise<Mount> {
   const { mountNative } = await import('./native/index.js')
+  const { compose } = await import('./engine.js')
   const caching = { ...cachingFor(options), passthrough: false, writeback: false }
   const fs = compose(options, caching)
   let about = statusOf(options, options.mountpoint, 'fuse-native', why)

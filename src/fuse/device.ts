@@ -40,6 +40,7 @@ export class FuseDevice implements Device {
 
   /** Ends the connection where it still stands: what waits for an answer gets ECONNABORTED. */
   close(): void {
+    this.waiter.close()
     closeSync(this.fd)
   }
 }

@@ -1,18 +1,21 @@
 /** A mount served by a worker thread of this process, as the thread that asked for it sees it. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
-import { EBUSY } from '../abi/linux.js'
+import type { Worker } from 'node:worker_threads'
+import { AT_FDCWD, EBUSY, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import type { MountOptions } from '../options.js'
 import { writeFd } from '../sys/device.js'
+import { close, open, syncfs } from '../sys/file.js'
 import { holders } from '../sys/holders.js'
+import { bytesOf } from '../sys/libc.js'
 import { mountAt, mounts } from '../sys/mount.js'
 import { wakeThread } from '../sys/thread.js'
 import { ENDED, errorOf, type FromWorker, STATE, STOP, TID, type WorkerInput } from './link.js'
 import { detach, type Means } from './mount.js'
 import { opName } from './ops.js'
 import { Counters, type MountStats } from './stats.js'
+import { returnThread, takeThread } from './thread.js'
 
 /** How long a session may go on after its mount is gone from here, milliseconds: another mount namespace may hold it. */
 const PATIENCE_MS = 2000
@@ -43,13 +46,20 @@ export class KernelMount {
     }
     this.cells = new Int32Array(input.cells)
     this.counters = new Counters(input.counters)
-    // Flags of the program's own, as --input-type or a loader, are not for this thread.
-    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: input, execArgv: [] })
+    this.worker = takeThread()
+    this.worker.postMessage(input)
     this.closed = new Promise((resolve) => {
-      this.worker.once('exit', () => {
+      const end = (): void => {
         live.delete(this)
         resolve()
+      }
+      this.worker.on('message', (m: FromWorker) => {
+        if (m.type !== 'ended') return
+        for (const event of ['message', 'error', 'exit']) this.worker.removeAllListeners(event)
+        returnThread(this.worker)
+        end()
       })
+      this.worker.once('exit', end)
     })
   }
 
@@ -72,7 +82,8 @@ export class KernelMount {
           this.device = mountAt(m.mountpoint)?.device
           resolve()
         } else if (m.type === 'failed') reject(errorOf(m.failure))
-        else if (!this.ended) writeFd(this.fd, Buffer.from(m.message), m.message.length)
+        else if (m.type === 'notify' && !this.ended)
+          writeFd(this.fd, Buffer.from(m.message), m.message.length)
       })
       this.worker.once('error', (error) => {
         Atomics.store(this.cells, STATE, ENDED)
@@ -137,10 +148,19 @@ export class KernelMount {
     if (tid !== 0) wakeThread(tid)
   }
 
+  /** Has the kernel hand over what it has cached of written files, those that stay open too. */
+  private flush(): void {
+    const fd = open(AT_FDCWD, bytesOf(this.mountpoint), O_RDONLY)
+    if (fd < 0) return
+    syncfs(fd)
+    close(fd)
+  }
+
   /** At the process's exit: no promises any more. Leaves neither a hanging thread nor, where it can, a dead mount. */
   endNow(): void {
     if (this.mountpoint !== '' && !this.ended) {
       try {
+        this.flush()
         if (mountAt(this.mountpoint)?.device === this.device) detach(this.mountpoint, this.means, true)
       } catch {
         // Nobody is left to tell; the session still has to end.

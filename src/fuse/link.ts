@@ -14,7 +14,7 @@ export const SERVING = 1
 /** The engine is closed and the session's descriptor too. */
 export const ENDED = 2
 
-/** Passed to the worker. */
+/** The message that the worker takes. */
 export interface WorkerInput {
   options: MountOptions
   /** Why this transport was taken: for the status. */
@@ -32,11 +32,12 @@ export interface Failure {
   path?: string
 }
 
-/** Sent by the worker: exactly one of `ready` and `failed`, any number of `notify` in between, and its end is the thread's. */
+/** Sent by the worker for each mount: `ready` (then any number of `notify`) or `failed` or both, and at last `ended`. */
 export type FromWorker =
   | { type: 'ready'; mountpoint: string; means: Means; fd: number }
   | { type: 'failed'; failure: Failure }
   | { type: 'notify'; message: Uint8Array }
+  | { type: 'ended' }
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof LayerfsError) {

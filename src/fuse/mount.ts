@@ -97,7 +97,7 @@ function checkMountpoint(path: string, type: string): string {
     const errno = errnoOf(error)
     if (error instanceof LayerfsError || errno === undefined) throw error
     if (errno === L.ENOTCONN) {
-      const what = `${path} is a mount whose daemon is gone: clear it with layerfs umount ${path}`
+      const what = `${path} is a mount whose daemon is gone: clear it with layerfs umount --stale ${path}`
       throw new LayerfsError('DEAD_MOUNT', what, { errno, path })
     }
     if (errno === L.ENOENT) {

@@ -1,6 +1,6 @@
 import { EAGAIN } from '../abi/linux.js'
 import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
-import { bindToProcessor, processorOf } from '../sys/thread.js'
+import { affinity, bindToProcessor, processorOf, setAffinity } from '../sys/thread.js'
 import type { Result } from '../vfs.js'
 
 /**
@@ -25,6 +25,8 @@ export interface Waiter {
   read(dst: Buffer): Result
   /** Hears who sent the request just read, and when. */
   heard(tid: number, now: number): void
+  /** Leaves the thread as it was. */
+  close(): void
 }
 
 class Free implements Waiter {
@@ -39,11 +41,14 @@ class Free implements Waiter {
   }
 
   heard(_tid: number, _now: number): void {}
+
+  close(): void {}
 }
 
 class Follow extends Free {
   private looked = 0
   private processor = -1
+  private readonly before = affinity()
 
   override heard(tid: number, now: number): void {
     if (tid === 0 || now - this.looked < LOOK_MS) return
@@ -51,6 +56,10 @@ class Follow extends Free {
     const processor = processorOf(tid)
     if (processor < 0 || processor === this.processor) return
     if (bindToProcessor(processor) >= 0) this.processor = processor
+  }
+
+  override close(): void {
+    setAffinity(this.before)
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The thread of one mount: opens the engine, mounts, and serves until the mount is gone. It blocks on /dev/fuse and
- * never returns to its event loop meanwhile.
+ * never returns to its event loop meanwhile. What to serve comes as a message; then it may serve the next.
  */
 
 import { closeSync, openSync, writeSync } from 'node:fs'
@@ -13,6 +13,7 @@ import { umask } from '../sys/name.js'
 import { armWake, geteuid, gettid, unshareFs } from '../sys/thread.js'
 import type { Filesystem } from '../vfs.js'
 import { FuseDevice } from './device.js'
+import { HelperThreads } from './helpers.js'
 import { ENDED, type FromWorker, failureOf, SERVING, STATE, STOP, TID, type WorkerInput } from './link.js'
 import { attach, detach } from './mount.js'
 import { Notify } from './notify.js'
@@ -38,7 +39,7 @@ function logger(path: string | undefined): { log: (line: string) => void; close:
   }
 }
 
-function serve(fs: Filesystem, log: (line: string) => void): void {
+function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line: string) => void): void {
   const { options, why } = input
   const attached = attach({ ...options, readOnly: isReadOnly(options) })
   const { mountpoint, means, fd } = attached
@@ -57,6 +58,7 @@ function serve(fs: Filesystem, log: (line: string) => void): void {
       timeout: options.timeout,
       ...(options.kernelOptions.includes('allow_root') ? { onlyRootAnd: geteuid() } : {}),
       debug: options.debug,
+      helpers: new HelperThreads(new URL('../helper.js', import.meta.url)),
       counters: new Counters(input.counters),
       log,
       status: () => about,
@@ -78,7 +80,7 @@ function serve(fs: Filesystem, log: (line: string) => void): void {
   }
 }
 
-function main(): void {
+function main(input: WorkerInput, cells: Int32Array): void {
   const { options } = input
   // The engine creates files with exact modes. This thread's umask is its own from here on, not the program's.
   unshareFs()
@@ -88,18 +90,22 @@ function main(): void {
   const { log, close } = logger(options.log)
   const fs = compose(options, cachingFor(options))
   try {
-    serve(fs, log)
+    serve(input, cells, fs, log)
   } finally {
     fs.destroy()
     close()
   }
 }
 
-try {
-  main()
-} catch (error) {
-  post({ type: 'failed', failure: failureOf(error) })
-} finally {
-  Atomics.store(cells, STATE, ENDED)
-  Atomics.notify(cells, STATE)
-}
+parentPort?.on('message', (input: WorkerInput) => {
+  const cells = new Int32Array(input.cells)
+  try {
+    main(input, cells)
+  } catch (error) {
+    post({ type: 'failed', failure: failureOf(error) })
+  } finally {
+    Atomics.store(cells, STATE, ENDED)
+    Atomics.notify(cells, STATE)
+    post({ type: 'ended' })
+  }
+})

@@ -10,6 +10,7 @@ const c = {
   getpid: bind('int getpid()'),
   tgkill: bind('int tgkill(int, int, int)'),
   setaffinity: bind('int sched_setaffinity(int, size_t, const void *)'),
+  getaffinity: bind('int sched_getaffinity(int, size_t, void *)'),
   sigaction: bind('int sigaction(int, const void *, void *)'),
   unshare: bind('int unshare(int)'),
   geteuid: bind('uint32_t geteuid()'),
@@ -34,6 +35,15 @@ export function bindToProcessor(processor: number): Result {
   mask[processor >> 3] = 1 << (processor & 7)
   return result(c.setaffinity(0, MASK_BYTES, mask))
 }
+
+/** The processors that the calling thread may run on, for `setAffinity`: sched_getaffinity(2). */
+export function affinity(): Buffer {
+  const processors = Buffer.alloc(MASK_BYTES)
+  c.getaffinity(0, MASK_BYTES, processors)
+  return processors
+}
+
+export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
 
 /** The processor that a thread ran on last: field 39 of /proc/TID/stat. @returns -1 where the thread is gone */
 export function processorOf(tid: number): number {

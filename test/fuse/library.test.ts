@@ -126,6 +126,20 @@ describe('a mount in this process', () => {
     expect(() => fs.writeFileSync(at('mnt2', 'x'), '')).toThrow(/EROFS/)
   })
 
+  it('takes paths relative to where the program is, though its thread has served elsewhere', async () => {
+    await (await open()).unmount()
+    const before = process.cwd()
+    process.chdir(base)
+    try {
+      const m = await mount({ lower: ['lower'], upper: 'upper', work: 'work', mountpoint: 'mnt' })
+      mounted.push(m)
+      expect(m.status()).toMatchObject({ mountpoint: at('mnt'), lower: [at('lower')], upper: at('upper') })
+      await m.unmount()
+    } finally {
+      process.chdir(before)
+    }
+  })
+
   it('mounts several at once, and again after unmounting', async () => {
     const one = await open()
     const { upper: _u, work: _w, ...rest } = stack()
