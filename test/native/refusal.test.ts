@@ -1,4 +1,5 @@
 /** What is refused before anything is mounted, each with its code and one line that says what to do. */
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -53,6 +54,26 @@ describe('mountNative refuses', () => {
     })
     await worker.terminate()
     expect(said).toMatch(/^UNSUPPORTED: .*main thread only/)
+  })
+
+  it('to start where the package is not installed', () => {
+    const install = path.join(dir, 'install')
+    const top = path.join(import.meta.dirname, '../..')
+    fs.cpSync(path.join(top, 'dist'), path.join(install, 'dist'), { recursive: true })
+    fs.copyFileSync(path.join(top, 'package.json'), path.join(install, 'package.json'))
+    fs.mkdirSync(path.join(install, 'node_modules'))
+    fs.symlinkSync(path.join(top, 'node_modules/lru-cache'), path.join(install, 'node_modules/lru-cache'))
+    const program = `import('./dist/native/index.js')
+      .then(({ mountNative }) => mountNative({}, { mountpoint: '/', timeout: 1, kernelOptions: [] }))
+      .catch((error) => console.log(error.code + ': ' + error.message))`
+    const { stdout } = spawnSync(process.execPath, ['-e', program], {
+      cwd: install,
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
+    expect(stdout).toMatch(
+      /^UNSUPPORTED: the transport fuse-native cannot be loaded \(.*\): use the transport kernel/,
+    )
   })
 
   it('a mountpoint that is not there', async () => {

@@ -1,9 +1,20 @@
 /** Each request is answered once, in the binding's packing, whatever happens: what is not would hang its caller. */
+import fs from 'node:fs'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { EILSEQ, EIO, ENOENT } from '../../src/abi/linux.js'
 import { type Handler, loadBinding } from '../../src/native/binding.js'
 import { Counters } from '../../src/native/counters.js'
 import { type Operations, wire } from '../../src/native/wire.js'
+
+describe('loadBinding', () => {
+  it('takes the libfuse 2 that the package brings, and none of the system', () => {
+    loadBinding()
+    const loaded = fs.readFileSync('/proc/self/maps', 'utf8').match(/\S*libfuse\.so\S*/g)
+    expect(new Set(loaded)).toEqual(
+      new Set([fs.realpathSync('node_modules/fuse-native/prebuilds/linux-x64/libfuse.so')]),
+    )
+  })
+})
 
 describe('wire', () => {
   const real = loadBinding()
