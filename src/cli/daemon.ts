@@ -4,8 +4,8 @@
  */
 import { closeSync, readFileSync, writeSync } from 'node:fs'
 import { type ErrorCode, errnoOf, LayerfsError } from '../errors.js'
+import { prepareThread } from '../fuse/thread.js'
 import type { MountOptions } from '../options.js'
-import { serve } from './serve.js'
 
 /** What the daemon answers: that the mount is ready, or why it is not. */
 export interface Answer {
@@ -50,6 +50,9 @@ function failure(error: unknown): Answer {
 
 const options = JSON.parse(readFileSync(SOCKET, 'utf8')) as MountOptions
 process.chdir('/')
+// The engine loads on the session's thread while the rest loads here.
+if (options.transport !== 'fuse-native') prepareThread()
+const { serve } = await import('./serve.js')
 const { mounted, ended } = await serve(options).catch((error: unknown) => {
   answer(failure(error))
   process.exit(1)
