@@ -34,6 +34,8 @@ export const LIMITS = {
     'libfuse 2 renames an open file to .fuse_hidden and 16 hexadecimal digits to unlink it: a rename of an open file to such a name is taken for that',
   'own-mount':
     'the binding serves on the event loop of the main thread, and brings the process down from any other: synchronous calls of the same process on its own mount hang, and mounting from a worker thread is refused',
+  parking:
+    'no helper threads are lent to the engine here: an fsync or the copy-up of a large file holds up all other requests',
   'open-flags': "the binding does not tell create its flags: O_SYNC and O_APPEND are the kernel's to keep",
   notifications:
     'the binding has no fuse_lowlevel_notify_*: what the kernel has cached of changed layers goes with its timeout',
