@@ -69,8 +69,9 @@ export class Loc {
     if (this.cached >= 0) cache.delete(this)
   }
 
-  /** Ends the use of a layer: closes its root. */
+  /** Ends the use of a layer: closes its root and what of it is in the cache, which all mounts of a process share. */
   closeRoot(): void {
+    for (const loc of [...cache.keys()]) if (loc.layer === this.layer) loc.drop()
     if (this.rootFd >= 0) close(this.rootFd)
     this.rootFd = -1
     if (this.layer.covered !== undefined) close(this.layer.covered.fd)

@@ -6,7 +6,8 @@ export default class Retried implements Reporter {
 
   onTestCaseResult(test: TestCase): void {
     if ((test.diagnostic()?.retryCount ?? 0) > 0 && test.ok()) {
-      this.names.push(`${test.module.relativeModuleId} > ${test.fullName}`)
+      const why = test.result().errors?.[0]?.message.split('\n')[0] ?? 'no reason given'
+      this.names.push(`${test.module.relativeModuleId} > ${test.fullName}: ${why}`)
     }
   }
 
