@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   native: ['vfs'],
   mount: ['vfs', 'idmap', 'options', 'sys', 'union', 'fuse', 'native'],
   export: ['vfs', 'idmap', 'options', 'sys', 'union'],
-  diff: ['vfs', 'idmap', 'options', 'sys', 'union'],
+  diff: ['vfs', 'idmap', 'options', 'sys', 'union', 'export'],
   commit: ['vfs', 'idmap', 'options', 'sys', 'union', 'diff', 'export'],
   store: ['vfs', 'idmap', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
   snapshotter: ['sys', 'store'],

@@ -54,6 +54,11 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
     describe: 'check a directory against a manifest',
     load: async () => (await import('./verify.js')).command,
   },
+  diff: {
+    usage: 'diff [mountpoint]',
+    describe: 'tell what an upper changes, or one stack against another',
+    load: async () => (await import('./diff.js')).command,
+  },
 }
 
 /** Runs the command line and sets the exit code. */

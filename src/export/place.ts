@@ -137,13 +137,15 @@ export class Placer {
 
   /**
    * @param unlinkable tells of a file's directory whether links out of it are known to be refused
-   * @param internal whether the layer format's own xattrs are copied too
+   * @param wanted whether an xattr is copied; a layer format's own are not
+   * @param raw the layer is copied as such: metadata whose data lies in a layer below stays without it
    */
   constructor(
     private readonly stack: Stack,
     private readonly mode: LinkMode,
     private readonly unlinkable: (loc: Loc) => Refusal | undefined,
-    private readonly internal = false,
+    private readonly wanted: (xattr: string) => boolean = isContent,
+    private readonly raw = false,
   ) {}
 
   /** Puts entry `at` of a directory's listing, no directory itself, into `to`. @throws LayerfsError that names it */
@@ -185,7 +187,7 @@ export class Placer {
     const fd = check(loc.fd(), 'open', dir.path)
     const { uids, gids } = loc.layer
     if (!(uids.identity && gids.identity) && showsOtherwise(loc, fd, name, within(dir, name))) return 'owner'
-    if (type === DT_REG && loc.impure === true && !this.internal) {
+    if (type === DT_REG && loc.impure === true && !this.raw) {
       if (check(isMetacopy(fd, name), 'look at', within(dir, name)) === 1) return 'metacopy'
     }
     const r = linkAt(fd, name, check(to.fd(), 'open the new', dir.path), name)
@@ -228,7 +230,7 @@ export class Placer {
   }
 
   private copyFile(dir: MergedDir, loc: Loc, name: Name, to: Loc, path: Name): void {
-    const content = this.internal ? openQuietly(loc.fd(), name) : openContent(this.stack, dir.locs, loc, name)
+    const content = this.raw ? openQuietly(loc.fd(), name) : openContent(this.stack, dir.locs, loc, name)
     const from = check(content, 'open', path)
     const toFd = check(to.fd(), 'open the new', dir.path)
     const fd = open(toFd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
@@ -263,11 +265,10 @@ export class Placer {
     name: Name,
     path: Name,
   ): void {
-    const wanted = this.internal ? () => true : isContent
-    let r = copyMetadata(from, dirfd, fromName, a, AS_SHOWN, toFd, name, wanted)
+    let r = copyMetadata(from, dirfd, fromName, a, AS_SHOWN, toFd, name, this.wanted)
     if ((r === -EPERM || r === -EINVAL) && !this.privileged) {
       this.counts.unowned++
-      r = this.keepUnowned(from, dirfd, fromName, a, toFd, name, wanted)
+      r = this.keepUnowned(from, dirfd, fromName, a, toFd, name)
     }
     check(r, 'set the owner, mode, times and xattrs of', path)
   }
@@ -280,12 +281,11 @@ export class Placer {
     a: Attr,
     toFd: number,
     name: Name,
-    wanted: (xattr: string) => boolean,
   ): Result {
     let r: Result = 0
     if ((a.mode & S_IFMT) !== S_IFLNK) r = chmodAt(toFd, name, a.mode & 0o1777)
     if (r >= 0) {
-      const allowed = (x: string): boolean => wanted(x) && !x.startsWith('security.')
+      const allowed = (x: string): boolean => this.wanted(x) && !x.startsWith('security.')
       r = copyXattrs(from, dirfd, fromName, AS_SHOWN, toFd, name, allowed)
     }
     return r < 0 ? r : utimensAt(toFd, name, a.atime, a.atimeNs, a.mtime, a.mtimeNs)

@@ -17,6 +17,8 @@ export interface MergedDir {
   /** Where its contents come from, topmost first; the first gives its metadata. */
   readonly locs: readonly Loc[]
   readonly listing: Listing
+  /** Names that something in it hides in the layers beneath, whether or not it shows something by that name itself. */
+  readonly hidden: ReadonlySet<Name>
 }
 
 /** A directory is entered before, and left after, all that it holds. */
@@ -50,9 +52,10 @@ export const changed = (path: Name): LayerfsError =>
 
 /** @throws LayerfsError as check */
 export function enter(locs: readonly Loc[], path: Name, name: Name): MergedDir {
-  const listing = readListing(locs)
+  const hidden = new Set<Name>()
+  const listing = readListing(locs, hidden)
   if (typeof listing === 'number') throw check(listing, 'list', path)
-  return { path, name, locs, listing }
+  return { path, name, locs, listing, hidden }
 }
 
 const found = new Found()
