@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { AT_FDCWD, O_PATH } from './abi/linux.js'
 import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
-import { Control, XATTR_STATUS } from './fuse/control.js'
+import { Control, XATTR_RELOAD, XATTR_RESET, XATTR_STATUS } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
 import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
@@ -35,6 +35,14 @@ export interface Mount extends AsyncDisposable {
   stats(): MountStats
   /** What the mount tells of itself: its stack, features, engine. */
   status(): MountStatus
+  /**
+   * Drops every change of an ephemeral mount while it stays mounted, in time that depends on the changes. What is open
+   * and has changed goes on without a name.
+   * @returns how many such open files there are. @throws LayerfsError USAGE where the upper is kept, UNSUPPORTED, IO
+   */
+  reset(): Promise<number>
+  /** Takes in what has been put into the ephemeral upper, emptied by `reset`, from outside. As `reset`. */
+  reload(): Promise<number>
   /**
    * Writes what is pending and unmounts.
    * @throws LayerfsError MOUNTPOINT_BUSY with who uses it; IO, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED
@@ -97,10 +105,20 @@ async function kernel(options: MountOptions, why: string): Promise<Mount> {
     closed: served.closed,
     stats: () => served.stats(),
     status: () => ask(served.mountpoint),
+    reset: () => served.order(XATTR_RESET),
+    reload: () => served.order(XATTR_RELOAD),
     unmount,
     [Symbol.asyncDispose]: unmount,
   }
 }
+
+const unresettable = (): Promise<number> =>
+  Promise.reject(
+    new LayerfsError(
+      'UNSUPPORTED',
+      'a fuse-native mount cannot be reset: use the kernel transport, or mount anew',
+    ),
+  )
 
 /** The status as any process would ask for it. @throws LayerfsError IO where the mount is gone */
 function ask(mountpoint: string): MountStatus {
@@ -159,6 +177,8 @@ async function native(options: MountOptions, why: string): Promise<Mount> {
     closed,
     stats,
     status,
+    reset: unresettable,
+    reload: unresettable,
     unmount,
     [Symbol.asyncDispose]: unmount,
   }

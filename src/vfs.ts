@@ -234,6 +234,13 @@ export interface Filesystem {
 
   /** Gives the engine the means to tell the kernel what to forget. Called once, before the first request, where the transport can. */
   attach?(notifier: Notifier): void
+  /**
+   * Drops every change of an ephemeral upper while it stays mounted.
+   * @returns how many open files have lost their names; -EPERM where the upper is kept
+   */
+  reset?(): Result
+  /** Takes in what has been put into an ephemeral upper, emptied by reset, from outside. @returns as reset */
+  reload?(): Result
   /** Lends the engine helper threads. Called once, before the first request, where the transport has any. */
   employ?(helpers: Helpers): void
   /** What the engine tells about itself in `layerfs.status`: layers, caches, copy-ups. Must survive JSON. */

@@ -4,6 +4,9 @@ import { type Name, type NodeId, type Result, ROOT } from '../vfs.js'
 /** Virtual xattrs of the mount's root that tell about the session. Other `layerfs.*` names are the engine's. */
 export const XATTR_STATUS = 'layerfs.status'
 export const XATTR_STATS = 'layerfs.stats'
+/** Set on the root of an ephemeral mount, these drop its changes, or take in what was put into its emptied upper. */
+export const XATTR_RESET = 'layerfs.reset'
+export const XATTR_RELOAD = 'layerfs.reload'
 
 /** Answers the session's own xattrs. Their values are JSON, made anew when the size is asked for. */
 export class Control {
@@ -11,7 +14,13 @@ export class Control {
   /** The value whose size was told last: the read that follows gets that one, so that it fits. */
   private told: { name: Name; value: Buffer } | undefined
 
-  constructor(status: () => unknown, stats: () => unknown) {
+  /** @param settled hears that a reset or reload is through, once every notification it caused has been handed over */
+  constructor(
+    status: () => unknown,
+    stats: () => unknown,
+    private readonly orders: ReadonlyMap<Name, () => Result> = new Map(),
+    private readonly settled: (orphans: Result) => void = () => {},
+  ) {
     this.sources = new Map([
       [XATTR_STATUS, status],
       [XATTR_STATS, stats],
@@ -21,6 +30,18 @@ export class Control {
   /** Whether an xattr of a node is answered here. */
   owns(node: NodeId, name: Name): boolean {
     return node === ROOT && name.charCodeAt(0) === 0x6c && this.sources.has(name)
+  }
+
+  /** Whether setting an xattr of a node is an order to the session. */
+  commands(node: NodeId, name: Name): boolean {
+    return node === ROOT && this.orders.has(name)
+  }
+
+  /** Carries out an order. As Filesystem.setxattr. */
+  obey(name: Name): Result {
+    const r = this.orders.get(name)?.() ?? -ENODATA
+    this.settled(r)
+    return Math.min(r, 0)
   }
 
   /** As Filesystem.getxattr. */

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { EAGAIN, EIO } from '../abi/linux.js'
-import { drainEvent, makeEvent } from '../sys/event.js'
+import { closeEvent, drainEvent, makeEvent } from '../sys/event.js'
 import { type Helpers, type Job, type JobId, PARKED, type Result } from '../vfs.js'
 
 /** Jobs that may be under way at once; each further one is done by the session itself. */
@@ -26,18 +26,17 @@ export const DONE = 2
 
 export class HelperThreads implements Helpers {
   /** Readable when a job has ended: eventfd(2). */
-  readonly event: number
+  event = -1
   private readonly cells = new SharedArrayBuffer(MAX_JOBS * 2 * 4)
   private readonly states = new Int32Array(this.cells)
   private readonly threads: { worker: Worker; load: number }[] = []
   private readonly assigned: number[] = []
 
   /** @param entry the module that a helper thread runs */
-  constructor(private readonly entry: URL) {
-    this.event = makeEvent()
-  }
+  constructor(private readonly entry: URL) {}
 
   start(job: Job): JobId | Result {
+    if (this.event < 0) this.event = makeEvent()
     if (this.event < 0) return -EAGAIN
     const slot = this.freeSlot()
     if (slot < 0) return -EAGAIN
@@ -76,6 +75,13 @@ export class HelperThreads implements Helpers {
     const thread = this.threads[this.assigned[id] ?? -1]
     if (thread !== undefined) thread.load--
     return r
+  }
+
+  /** Ends the threads, once their last jobs are through. */
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map(({ worker }) => worker.terminate()))
+    if (this.event >= 0) closeEvent(this.event)
+    this.event = -1
   }
 
   /** Forgets that jobs have ended, before they are looked at. */

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
-import { AT_FDCWD, EBUSY, O_RDONLY } from '../abi/linux.js'
+import { AT_FDCWD, EBUSY, EPERM, O_PATH, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import type { MountOptions } from '../options.js'
 import { writeFd } from '../sys/device.js'
@@ -11,6 +11,7 @@ import { holders } from '../sys/holders.js'
 import { bytesOf } from '../sys/libc.js'
 import { mountAt, mounts } from '../sys/mount.js'
 import { wakeThread } from '../sys/thread.js'
+import { setXattr } from '../sys/xattr.js'
 import { ENDED, errorOf, type FromWorker, STATE, STOP, TID, type WorkerInput } from './link.js'
 import { detach, type Means } from './mount.js'
 import { opName } from './ops.js'
@@ -36,6 +37,7 @@ export class KernelMount {
   private means: Means = 'mount(2)'
   private device: string | undefined
   private fd = -1
+  private settle: ((orphans: number) => void) | undefined
 
   private constructor(options: MountOptions, why: string) {
     const input: WorkerInput = {
@@ -82,6 +84,7 @@ export class KernelMount {
           this.device = mountAt(m.mountpoint)?.device
           resolve()
         } else if (m.type === 'failed') reject(errorOf(m.failure))
+        else if (m.type === 'settled') this.settle?.(m.orphans)
         else if (m.type === 'notify' && !this.ended)
           writeFd(this.fd, Buffer.from(m.message), m.message.length)
       })
@@ -99,6 +102,28 @@ export class KernelMount {
 
   private get ended(): boolean {
     return Atomics.load(this.cells, STATE) === ENDED
+  }
+
+  /**
+   * Has the session drop an ephemeral mount's changes (`layerfs.reset`), or look anew at its upper (`layerfs.reload`).
+   * The kernel has forgotten what it must when this returns.
+   *
+   * @returns how many open files have lost their names. @throws LayerfsError USAGE where the upper is kept, IO
+   */
+  async order(xattr: string): Promise<number> {
+    const path = this.mountpoint
+    const settled = new Promise<number>((resolve) => {
+      this.settle = resolve
+    })
+    const fd = open(AT_FDCWD, bytesOf(path), O_PATH)
+    const r = fd < 0 ? fd : setXattr(fd, '.', xattr, Buffer.alloc(0))
+    if (fd >= 0) close(fd)
+    if (r === -EPERM)
+      throw new LayerfsError('USAGE', `${path} keeps its upper: only an ephemeral mount can be reset`, {
+        path,
+      })
+    if (r < 0) throw new LayerfsError('IO', `cannot reset ${path}: ${errnoText(r)}`, { errno: -r, path })
+    return settled
   }
 
   stats(): MountStats {

@@ -37,6 +37,8 @@ export type FromWorker =
   | { type: 'ready'; mountpoint: string; means: Means; fd: number }
   | { type: 'failed'; failure: Failure }
   | { type: 'notify'; message: Uint8Array }
+  /** A reset or reload is through, and what it had to notify was sent before this. */
+  | { type: 'settled'; orphans: number }
   | { type: 'ended' }
 
 export function failureOf(error: unknown): Failure {

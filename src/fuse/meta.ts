@@ -52,6 +52,7 @@ export function setxattr(x: Context): number {
   if (name === undefined || req.end + count > req.size) return MALFORMED
   const kill =
     x.features.setxattrExt && (req.u32(F.SETXATTR_IN.extFlags) & F.FUSE_SETXATTR_ACL_KILL_SGID) !== 0
+  if (x.control.commands(req.node, name)) return x.control.obey(name)
   const value = req.data(req.end, count)
   return x.fs.setxattr(req.caller, req.node, name, value, req.u32(F.SETXATTR_IN.flags), kill)
 }

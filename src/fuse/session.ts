@@ -4,7 +4,7 @@ import { errnoName, errnoText, LayerfsError } from '../errors.js'
 import { type Filesystem, PARKED, type Result } from '../vfs.js'
 import { type BackingDevice, Backings } from './backing.js'
 import { Context, MALFORMED, NO_REPLY } from './context.js'
-import { Control } from './control.js'
+import { Control, XATTR_RELOAD, XATTR_RESET } from './control.js'
 import type { HelperThreads } from './helpers.js'
 import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
 import { mayLack, OPS, opName } from './ops.js'
@@ -38,6 +38,8 @@ export interface SessionOptions {
   log: (line: string) => void
   /** Threads for what takes long; without any the session does it itself. */
   helpers?: HelperThreads
+  /** Hears how many open files a reset or reload has left without a name, or -errno; its notifications went before. */
+  settled?: (orphans: Result) => void
   /** Asked after each request, and when `read` answers EINTR: whether to end. */
   stopped?: () => boolean
   /** What `layerfs.status` tells of the mount, next to what the session and the engine know. */
@@ -91,6 +93,11 @@ export class Session {
       new Control(
         () => this.status(),
         () => this.stats(),
+        new Map([
+          [XATTR_RESET, () => fs.reset?.() ?? -EOPNOTSUPP],
+          [XATTR_RELOAD, () => fs.reload?.() ?? -EOPNOTSUPP],
+        ]),
+        options.settled,
       ),
       this.counters,
     )

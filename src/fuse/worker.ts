@@ -46,6 +46,7 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
   const device = new FuseDevice(fd, options.wake)
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
   const caching = cachingFor(options)
+  const helpers = new HelperThreads(new URL('../helper.js', import.meta.url))
   try {
     fs.attach?.(
       new Notify(
@@ -58,9 +59,10 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
       timeout: options.timeout,
       ...(options.kernelOptions.includes('allow_root') ? { onlyRootAnd: geteuid() } : {}),
       debug: options.debug,
-      helpers: new HelperThreads(new URL('../helper.js', import.meta.url)),
+      helpers,
       counters: new Counters(input.counters),
       log,
+      settled: (orphans) => post({ type: 'settled', orphans }),
       status: () => about,
       stopped: () => Atomics.load(cells, STOP) !== 0,
     })
@@ -77,6 +79,7 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
     throw error
   } finally {
     device.close()
+    void helpers.close()
   }
 }
 

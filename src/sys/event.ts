@@ -7,6 +7,7 @@ const c = {
   eventfd: bind('int eventfd(unsigned int, int)'),
   read: bind('long read(int, void *, size_t)'),
   write: bind('long write(int, const void *, size_t)'),
+  close: bind('int close(int)'),
 }
 
 const EFD_CLOEXEC = 0o2000000
@@ -21,3 +22,5 @@ export const raiseEvent = (fd: number): Result => result(c.write(fd, one, one.le
 
 /** Takes back what was raised. */
 export const drainEvent = (fd: number): Result => result(c.read(fd, count, count.length))
+
+export const closeEvent = (fd: number): Result => result(c.close(fd))

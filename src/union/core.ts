@@ -3,7 +3,7 @@
 import { LRUCache } from 'lru-cache'
 import { ENOTDIR, ESTALE } from '../abi/linux.js'
 import { overlayPrefix } from '../abi/overlay.js'
-import type { Attr, Helpers, NodeId, Result } from '../vfs.js'
+import type { Attr, Helpers, NodeId, Notifier, Result } from '../vfs.js'
 import { HandleTable } from './handles.js'
 import type { InodeNumbers } from './ino.js'
 import type { Layer } from './layer.js'
@@ -32,6 +32,8 @@ export class Core {
   /** The ids that files of this process are born with. */
   readonly uid = process.geteuid?.() ?? 0
   readonly gid = process.getegid?.() ?? 0
+  /** Tells the kernel what to forget, where the transport can. */
+  notifier: Notifier | undefined
   /** Threads for work that would hold others up, where the transport lends any. */
   helpers: Helpers | undefined
   readonly counters = { copyUps: 0, copiedBytes: 0, listings: 0 }

@@ -1,6 +1,6 @@
 /** One directory of the stack: opened once, told apart by its filesystem, its id maps and its whiteout form. */
 
-import { existsSync, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { relative } from 'node:path'
 import { AT_FDCWD, EACCES, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, O_DIRECTORY, O_PATH } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
@@ -95,13 +95,20 @@ export class Layer {
       foster(spec.gidmap ?? options.gidmap),
       declaredForm(fd, spec.path),
     )
-    if (sharesMounts && mountpoint !== undefined && existsSync(mountpoint)) layer.cover(mountpoint)
+    if (sharesMounts && mountpoint !== undefined) layer.cover(mountpoint)
     return layer
   }
 
   /** Keeps hold of the directory beneath the mountpoint, so that the daemon never walks into its own mount. */
   private cover(mountpoint: string): void {
-    const below = relative(realpathSync(this.path), realpathSync(mountpoint))
+    let real: string
+    try {
+      real = realpathSync(mountpoint)
+    } catch {
+      // Missing or dead: whoever mounts there says so.
+      return
+    }
+    const below = relative(realpathSync(this.path), real)
     if (below === '' || below === '..' || below.startsWith('../')) return
     const path = bytesOf(below)
     const fd = openBeneath(this.root.fd(), path, O_PATH | O_DIRECTORY)

@@ -145,7 +145,13 @@ export class NodeTable {
     this.slots[node.id] = undefined
     this.free.push(node.id)
     this.live--
-    if (node.linkKeys !== undefined) for (const key of node.linkKeys) this.links.delete(key)
+    this.forgetLinks(node)
+  }
+
+  /** The node stands no longer for its place on disk. */
+  forgetLinks(node: Node): void {
+    for (const key of node.linkKeys ?? []) this.links.delete(key)
+    node.linkKeys = undefined
   }
 
   /** The node of a file with several links, by device and number on disk. */

@@ -1,9 +1,11 @@
 /** Opening the layers of a mount, and refusing stacks that would eat themselves. */
 
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { LayerfsError } from '../errors.js'
+import { chmodAt, chownAt, stat, utimensAt } from '../sys/stat.js'
+import { Attr } from '../vfs.js'
 import { Layer, type UnionOptions } from './layer.js'
 import type { Stack } from './resolve.js'
 import { Workdir } from './workdir.js'
@@ -12,6 +14,8 @@ import { Workdir } from './workdir.js'
 export interface OpenStack {
   stack: Stack
   workdir: Workdir | undefined
+  /** The upper is a temporary directory: this is it. */
+  ephemeral: string | undefined
   close(): void
 }
 
@@ -35,12 +39,14 @@ export function openStack(options: UnionOptions): OpenStack {
     const upper = upperSpec === undefined ? undefined : Layer.open(upperSpec, options, true)
     if (upper !== undefined) {
       refuseOverlap(upper, opened)
+      if (ephemeral !== undefined) likeLower(upper, opened[0])
+      else refuseNested(upper, options.work ?? '')
       opened.unshift(upper)
       workdir = Workdir.open(upper, ephemeral?.work ?? options.work ?? '', options)
     }
     const privileged = workdir === undefined || workdir.namespace === 'trusted'
     const stack = { layers: opened, upper, followRedirects: options.redirect !== 'off' && privileged }
-    return { stack, workdir, close }
+    return { stack, workdir, ephemeral: ephemeral?.upper.path, close }
   } catch (error) {
     close()
     throw error
@@ -56,6 +62,21 @@ function makeEphemeral(): { base: string; upper: { path: string }; work: string 
   return { base, upper: { path: upper }, work }
 }
 
+/**
+ * The root of an ephemeral upper begins as that of the topmost lower is shown. An owner that this process may not give
+ * away stays its own: nobody keeps this directory.
+ */
+function likeLower(upper: Layer, lower: Layer | undefined): void {
+  const attr = new Attr()
+  if (lower === undefined || stat(lower.root.fd(), attr) < 0) return
+  const fd = upper.root.fd()
+  const uid = upper.uids.toDisk(lower.uids.toShown(attr.uid))
+  const gid = upper.gids.toDisk(lower.gids.toShown(attr.gid))
+  if (uid >= 0 && gid >= 0) chownAt(fd, '', uid, gid)
+  chmodAt(fd, '.', attr.mode & 0o7777)
+  utimensAt(fd, '.', attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+}
+
 /** Neither may the upper be seen through a lower, nor a lower change with the upper. */
 function refuseOverlap(upper: Layer, lowers: readonly Layer[]): void {
   const real = realpathSync(upper.path)
@@ -69,6 +90,19 @@ function refuseOverlap(upper: Layer, lowers: readonly Layer[]): void {
         { path: upper.path },
       )
   }
+}
+
+/** The upper and its workdir are trees apart: what is built in one must not show in the other. */
+function refuseNested(upper: Layer, work: string): void {
+  if (!existsSync(work)) return
+  const real = realpathSync(upper.path)
+  const other = realpathSync(work)
+  if (inside(real, other) || inside(other, real))
+    throw new LayerfsError(
+      'WORK_IN_UPPER',
+      `workdir ${work} and upper ${upper.path} are the same or lie within each other: give a directory beside the upper`,
+      { path: work },
+    )
 }
 
 const inside = (path: string, dir: string): boolean =>

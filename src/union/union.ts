@@ -4,6 +4,7 @@ import {
   EBADF,
   EINVAL,
   ENOENT,
+  EPERM,
   ERANGE,
   EROFS,
   ESTALE,
@@ -25,6 +26,7 @@ import {
   type Helpers,
   type Name,
   type NodeId,
+  type Notifier,
   type Opened,
   type Result,
   type SetAttr,
@@ -42,6 +44,7 @@ import { Dir } from './node.js'
 import { readdir } from './readdir.js'
 import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
+import { reload, reset } from './reset.js'
 import { rootLocs } from './resolve.js'
 import { type OpenStack, openStack } from './stack.js'
 import { which } from './which.js'
@@ -271,6 +274,18 @@ export class Union implements Filesystem {
     this.opened.close()
   }
 
+  attach(notifier: Notifier): void {
+    this.core.notifier = notifier
+  }
+
+  reset(): Result {
+    return this.opened.ephemeral !== undefined ? reset(this.core, this.root) : -EPERM
+  }
+
+  reload(): Result {
+    return this.opened.ephemeral !== undefined ? reload(this.core, this.root) : -EPERM
+  }
+
   employ(helpers: Helpers): void {
     this.core.helpers = helpers
   }
@@ -279,6 +294,7 @@ export class Union implements Filesystem {
     const { stack, workdir, table, handles, counters } = this.core
     return {
       layers: stack.layers.map((layer) => ({ path: layer.path, writable: layer.writable })),
+      ephemeral: this.opened.ephemeral,
       whiteouts: workdir?.form,
       xattrs: workdir?.namespace,
       nodes: table.live,

@@ -84,7 +84,22 @@ export class Workdir {
    *   VOLATILE_DIRTY, UNSUPPORTED, IO
    */
   static open(upper: Layer, path: string, options: StackOptions): Workdir {
-    const outer = openDir(AT_FDCWD, bytesOf(path), path)
+    const fds: number[] = []
+    try {
+      return Workdir.take(upper, path, options, fds)
+    } catch (error) {
+      for (const fd of fds) close(fd)
+      throw error
+    }
+  }
+
+  /** @param fds receives every descriptor as it is opened */
+  private static take(upper: Layer, path: string, options: StackOptions, fds: number[]): Workdir {
+    const keep = (fd: number): number => {
+      fds.push(fd)
+      return fd
+    }
+    const outer = keep(openDir(AT_FDCWD, bytesOf(path), path))
     const attr = new Attr()
     check(stat(outer, attr), 'look at', path)
     if (attr.dev !== upper.dev)
@@ -99,7 +114,7 @@ export class Workdir {
         `workdir ${path} is the upper itself: give a directory beside it`,
         { path },
       )
-    const upperFd = openDir(upper.root.fd(), '.', upper.path)
+    const upperFd = keep(openDir(upper.root.fd(), '.', upper.path))
     for (const [fd, what] of [
       [upperFd, upper.path],
       [outer, path],
@@ -110,7 +125,7 @@ export class Workdir {
         })
     const made = mkdirAt(outer, WORK, 0o700)
     if (made !== -EEXIST) check(made, 'make', `${path}/${WORK}`)
-    const fd = openDir(outer, WORK, `${path}/${WORK}`)
+    const fd = keep(openDir(outer, WORK, `${path}/${WORK}`))
     clean(fd, path)
     const namespace = probeNamespace(fd, options.xattrs, path)
     const form = probeForm(fd, upper, options.whiteouts)

@@ -1,0 +1,100 @@
+/** Dropping all changes of a mount, or taking in ones made to its upper from outside, while it stays mounted. */
+
+import { O_DIRECTORY, O_RDONLY } from '../abi/linux.js'
+import { OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
+import { close, open } from '../sys/file.js'
+import { listDir } from '../sys/name.js'
+import { emptyDir } from '../sys/remove.js'
+import type { Name, Result } from '../vfs.js'
+import type { Core } from './core.js'
+import type { Loc } from './loc.js'
+import { Dir, type Node, removeName } from './node.js'
+import { isOciMark } from './whiteout.js'
+
+/**
+ * Empties the upper: the mount shows its lowers again. Takes time by what had changed, not by what the lowers hold.
+ * Directories of the lowers stay the nodes they were; a changed file that is still open lives on without a name.
+ *
+ * @returns how many open files have lost their names so; -errno
+ */
+export function reset(core: Core, root: Dir): Result {
+  const { workdir } = core
+  let orphans = revert(core, root, (child) => isLowerPart(root, child))
+  if (workdir === undefined || orphans < 0) return orphans
+  let r = emptyDir(root.upperLoc.fd(), '.')
+  if (r >= 0 && workdir.indexFd >= 0) r = emptyDir(workdir.indexFd, '.')
+  if (r < 0) orphans = r
+  for (const node of core.table) if (!node.inUpper) node.extraLinks = 0
+  return orphans
+}
+
+/** Takes in what somebody else has put into the upper or taken from it, once nothing of it is known. @returns as reset */
+export const reload = (core: Core, root: Dir): Result => revert(core, root, () => false)
+
+/** A directory merged of the upper and the same name below: without the upper it is the lower one. */
+const isLowerPart = (parent: Dir, child: Dir): boolean => {
+  const below = child.locs[1]
+  return (
+    below !== undefined &&
+    child.inUpper &&
+    below.name === child.name &&
+    parent.locs.includes(below.parent as Loc)
+  )
+}
+
+/**
+ * Makes the kernel and the tables forget each name that the upper has in a directory.
+ *
+ * @param keep whether a directory goes on as its lower part
+ */
+function revert(core: Core, dir: Dir, keep: (child: Dir) => boolean): Result {
+  const names = upperNames(dir.upperLoc)
+  if (typeof names === 'number') return names
+  let orphans = 0
+  for (const name of names) {
+    core.notifier?.entry(dir.id, name)
+    const child = dir.children?.get(name)
+    if (child === undefined) continue
+    if (child instanceof Dir && keep(child)) {
+      const r = revert(core, child, (grandchild) => isLowerPart(child, grandchild))
+      if (r < 0) return r
+      orphans += r
+      child.upperLoc.drop()
+      child.locs = child.locs.slice(1)
+      child.container = (child.locs[0] as Loc).parent as Loc
+    } else orphans += detach(core, child)
+  }
+  core.dropListing(dir)
+  dir.defaultAcl = undefined
+  dir.bare = false
+  core.notifier?.attributes(dir.id)
+  core.notifier?.pages(dir.id, 0, 0)
+  return orphans
+}
+
+/** The names that a directory of the upper says something about, be it that they are hidden. */
+function upperNames(loc: Loc): Set<Name> | Result {
+  const path = loc.fd()
+  const fd = path < 0 ? path : open(path, '.', O_RDONLY | O_DIRECTORY)
+  if (fd < 0) return fd
+  const names = new Set<Name>()
+  const r = listDir(fd, (name) => {
+    names.add(isOciMark(loc, name) ? name.slice(OCI_WHITEOUT_PREFIX.length) : name)
+  })
+  close(fd)
+  return r < 0 ? r : names
+}
+
+/** Takes a node, and all that is known beneath it, out of the tree. @returns how many open files it had */
+function detach(core: Core, node: Node): number {
+  let orphans = node.handles?.length ?? 0
+  if (node instanceof Dir) {
+    for (const child of [...(node.children?.values() ?? [])]) orphans += detach(core, child)
+    core.dropListing(node)
+    for (const loc of node.locs) loc.drop()
+    node.removed = true
+  }
+  while (node.parent !== undefined) removeName(node, node.parent, node.name)
+  core.table.forgetLinks(node)
+  return orphans
+}
