@@ -69,7 +69,8 @@ export class Place {
     try {
       await this.mount(options)
     } catch (error) {
-      return (error as { code?: string }).code ?? String(error)
+      const { code, message } = error as Error & { code?: string }
+      return code === undefined || code === 'INTERNAL' ? message : code
     }
     await this.unmount()
     return 'none'

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ENOENT, O_RDONLY, O_RDWR } from '../../src/abi/linux.js'
+import { openDirectories } from '../../src/union/loc.js'
 import { type Client, errnoOf } from './client.js'
 import { plant, Stack } from './stacks.js'
 
@@ -39,6 +40,25 @@ describe('nodes', () => {
     expect(c.status('nodes')).toBe(1)
     expect(c.status('openFiles')).toBe(0)
     expect(c.text('other/one')).toBe('1x')
+  })
+
+  it('leave no descriptor behind when the mount ends, nor does a refused one', () => {
+    const c = open({ a: { b: { c: 'c' } }, d: { e: {} } }, 2)
+    c.walk(() => {})
+    c.append('a/b/c', 'x')
+    c.rename('d', 'f')
+    c.open('a/b/c', O_RDONLY)
+    const before = fs.readdirSync('/proc/self/fd').length
+    stack.close(c)
+    expect(openDirectories()).toBe(0)
+    const closed = fs.readdirSync('/proc/self/fd').length
+    expect(closed).toBeLessThan(before)
+    expect(() => stack.open({ work: path.join(stack.dir, 'missing') })).toThrow('no such directory')
+    const again = stack.open()
+    expect(() => stack.open({ work: fs.mkdtempSync(path.join(stack.dir, 'work')) })).toThrow('in use')
+    stack.close(again)
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(closed)
+    stack.close(stack.open())
   })
 
   it('of a directory stay while something below it is known', () => {
