@@ -21,7 +21,7 @@ import { linkAt, linkFd, mkdirAt, mknodAt, renameAt, symlinkAt, unlinkAt } from 
 import { chownAt, fchmod, stat, statAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
 import type { Caller, Entry, Name, Opened, Result } from '../vfs.js'
-import { copyUp, markImpure, raiseRenamed } from './copyup.js'
+import { copyUp, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
 import { opened, ourFlags } from './file.js'
 import { Birth, inherit } from './inherit.js'
@@ -29,6 +29,7 @@ import { enter, remember } from './lookup.js'
 import { addName, Dir, Node } from './node.js'
 import { bestow, prepare, publish } from './publish.js'
 import type { UpperWhiteout } from './resolve.js'
+import { markImpure } from './upperdir.js'
 import { discard, type Workdir } from './workdir.js'
 
 const birth = new Birth()
@@ -55,10 +56,10 @@ export function make(
   const dirfd = direct ? parent.upperLoc.fd() : workdir.fd
   const at = direct ? name : workdir.temporary()
   if (dirfd < 0) return dirfd
-  r = makeObject(dirfd, at, direct ? birth.mode : birth.mode & ~0o7000, rdev, target)
+  r = makeIn(parent.upperLoc.layer, dirfd, at, direct ? birth.mode : birth.mode & ~0o7000, rdev, target)
   if (r < 0) return r
   if (!direct) {
-    r = bestow(workdir, at, birth)
+    r = bestow(core, workdir, at, birth, rdev)
     if (r < 0) discard(workdir, at)
     else r = publish(core, workdir, at, parent, name, mode, whiteout)
     if (r < 0) return r
@@ -71,25 +72,18 @@ export function make(
  * creates it could lose.
  */
 const isOwn = (core: Core, b: Birth): boolean =>
-  b.uid === core.uid && b.gid === core.gid && b.accessAcl === undefined && (b.mode & 0o6000) === 0
-
-function makeObject(dirfd: number, name: Name, mode: number, rdev: number, target: Name): Result {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return mkdirAt(dirfd, name, mode & 0o7777)
-    case S_IFLNK:
-      return symlinkAt(target, dirfd, name)
-    default:
-      return mknodAt(dirfd, name, mode, rdev)
-  }
-}
+  core.stack.upper?.override === undefined &&
+  b.uid === core.uid &&
+  b.gid === core.gid &&
+  b.accessAcl === undefined &&
+  (b.mode & 0o6000) === 0
 
 /** Enters what has just been made in the upper as a node, and answers it. */
 function introduce(core: Core, parent: Dir, name: Name, mode: number, out: Entry): Result {
   const upper = parent.upperLoc
   const fd = upper.fd()
   if (fd < 0) return fd
-  const r = statAt(fd, name, out.attr)
+  const r = statIn(upper.layer, fd, name, out.attr)
   if (r < 0) return r
   const id = core.table.nextId()
   let node: Node
@@ -136,7 +130,7 @@ export function create(
     const temporary = workdir.temporary()
     fd = open(workdir.fd, temporary, open2, 0o600)
     if (fd < 0) return fd
-    r = bestow(workdir, temporary, birth)
+    r = bestow(core, workdir, temporary, birth)
     if (r < 0) discard(workdir, temporary)
     else r = publish(core, workdir, temporary, parent, name, fullMode, whiteout)
     if (r < 0) {
@@ -172,8 +166,8 @@ export function tmpfile(
   const opening = (ourFlags(flags) & ~(O_EXCL | O_DIRECTORY)) | O_TMPFILE
   const fd = open(workdir.fd, '.', opening, 0o600)
   if (fd < 0) return fd
-  r = bestowOpen(fd, birth)
-  if (r >= 0) r = stat(fd, entry.attr)
+  r = bestowOpen(parent.upperLoc.layer, fd, birth)
+  if (r >= 0) r = statIn(parent.upperLoc.layer, fd, '', entry.attr)
   if (r < 0) {
     close(fd)
     return r
@@ -186,9 +180,8 @@ export function tmpfile(
   return opened(core, node, fd, opening, out)
 }
 
-function bestowOpen(fd: number, b: Birth): Result {
-  let r = chownAt(fd, '', b.uid, b.gid)
-  if (r >= 0) r = fchmod(fd, b.mode & 0o7777)
+function bestowOpen(upper: Layer, fd: number, b: Birth): Result {
+  let r = setIdentity(upper, fd, '', b.uid, b.gid, b.mode, 0)
   if (r >= 0 && b.accessAcl !== undefined) r = setXattr(fd, '', ACL_ACCESS, b.accessAcl)
   return r
 }
@@ -207,7 +200,7 @@ export function link(core: Core, node: Node, parent: Dir, name: Name, out: Entry
   if (r < 0) return r
   const dtype = dtOfMode(node.type)
   addName(node, parent, name, parent.upperLoc)
-  r = statAt(to, name, out.attr)
+  r = statIn(parent.upperLoc.layer, to, name, out.attr)
   if (r < 0) return r
   core.table.registerLink(node, out.attr.dev, out.attr.ino)
   parent.listing?.add(name, out.attr.ino, dtype, parent.upperLoc)

@@ -1,20 +1,16 @@
 /** Names to nodes: lookup, the attributes of a node, and its end. */
 
 import { DT_DIR, DT_UNKNOWN, ENOENT, ESTALE, S_IFDIR, S_IFMT } from '../abi/linux.js'
-import { ORIGIN } from '../abi/overlay.js'
 import { close } from '../sys/file.js'
 import { stat, statAt } from '../sys/stat.js'
-import { readXattr } from '../sys/xattr.js'
 import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { readIndexed } from './index.js'
-import { decodeOrigin } from './ino.js'
 import { adoptIndexed, joinUpper } from './links.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
-import { readRedirect } from './redirect.js'
+import { directoryNumber, numberOf } from './origin.js'
 import { Found, resolve } from './resolve.js'
-import { readMarks } from './whiteout.js'
 
 const found = new Found()
 
@@ -94,41 +90,6 @@ export function enter(core: Core, node: Node, parent: Dir, name: Name, container
   core.table.put(node)
   addName(node, parent, name, container)
   return node
-}
-
-/** The shown number of a file found in `container`: that of its origin where the upper notes one. */
-function numberOf(core: Core, container: Loc, name: Name, attr: Attr): number {
-  const origin = originNumber(core, container, name)
-  return origin ?? core.numbers.shown(attr.dev, attr.ino)
-}
-
-/** The shown number of a directory that `resolve` found: that of its topmost lower part where the upper merges with one. */
-function directoryNumber(core: Core, f: Found, name: Name): number {
-  if (f.originDev >= 0) return core.numbers.shown(f.originDev, f.originIno)
-  return numberOf(core, f.container as Loc, name, f.attr)
-}
-
-/** The number of a directory of the upper whose lower part stands under another name; undefined where it has none such. */
-export function redirectedNumber(core: Core, parent: Dir, container: Loc, name: Name): number | undefined {
-  if (!container.layer.writable || !isImpure(container)) return undefined
-  if (readRedirect(container, name) === undefined) return undefined
-  return resolve(core.stack, parent.locs, name, found) < 0 ? undefined : directoryNumber(core, found, name)
-}
-
-/** The number of the lower file that a file of the upper was copied from; undefined where none is noted. */
-export function originNumber(core: Core, container: Loc, name: Name): number | undefined {
-  if (!container.layer.writable || !isImpure(container)) return undefined
-  const value = readXattr(container.fd(), name, core.mark(ORIGIN))
-  if (typeof value === 'number') return undefined
-  const origin = decodeOrigin(value)
-  if (origin === undefined) return undefined
-  const layer = core.layerByUuid(origin.uuid)
-  return layer === undefined ? undefined : core.numbers.shown(layer.dev, origin.ino)
-}
-
-function isImpure(loc: Loc): boolean {
-  if (loc.impure === undefined) readMarks(loc)
-  return loc.impure === true
 }
 
 /** The attributes of a node as shown. */

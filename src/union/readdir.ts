@@ -5,8 +5,9 @@ import { type DirSink, Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { type Listing, readListing } from './listing.js'
 import type { Loc } from './loc.js'
-import { lookup, originNumber, redirectedNumber } from './lookup.js'
+import { lookup } from './lookup.js'
 import type { Dir } from './node.js'
+import { originNumber, redirectedNumber } from './origin.js'
 
 const entry = new Entry()
 
