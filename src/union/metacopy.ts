@@ -6,7 +6,9 @@ import {
   ENODATA,
   ENOSPC,
   EOPNOTSUPP,
+  EPERM,
   EXDEV,
+  O_NOATIME,
   O_NOFOLLOW,
   O_NONBLOCK,
   O_RDONLY,
@@ -68,7 +70,13 @@ export function openData(core: Core, node: Node, dirfd: number, name: Name, flag
     if (meta < 0) return meta
     if (meta === 1) return openBelow(core.stack, locsOf(node), container, name, flags)
   }
-  return open(dirfd, name, flags | O_NOFOLLOW)
+  return container.layer.writable ? open(dirfd, name, flags | O_NOFOLLOW) : openLower(dirfd, name, flags)
+}
+
+/** Opens a file of a lower. Its access time stays where the process may say so. */
+function openLower(dirfd: number, name: Name, flags: number): Result {
+  const fd = open(dirfd, name, flags | O_NOFOLLOW | O_NOATIME)
+  return fd === -EPERM ? open(dirfd, name, flags | O_NOFOLLOW) : fd
 }
 
 /** The directories that a node's name is looked up in. */
@@ -127,7 +135,7 @@ export function openBelow(
     if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
     const meta = isMetacopy(fd, next.name)
     if (meta < 0) return meta
-    if (meta === 0) return open(fd, next.name, flags | O_NOFOLLOW)
+    if (meta === 0) return openLower(fd, next.name, flags)
     here = next
   }
 }
