@@ -59,6 +59,21 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
     describe: 'tell what an upper changes, or one stack against another',
     load: async () => (await import('./diff.js')).command,
   },
+  commit: {
+    usage: 'commit <upper> <layer>',
+    describe: 'freeze an upper into a layer',
+    load: async () => (await import('./commit.js')).command,
+  },
+  squash: {
+    usage: 'squash <paths..>',
+    describe: 'make several layers one',
+    load: async () => (await import('./squash.js')).command,
+  },
+  convert: {
+    usage: 'convert <dir> [out]',
+    describe: "bring a layer's whiteouts into the other form",
+    load: async () => (await import('./convert.js')).command,
+  },
 }
 
 /** Runs the command line and sets the exit code. */

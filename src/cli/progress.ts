@@ -8,7 +8,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   const stop = (signal: NodeJS.Signals): void =>
-    controller.abort(new LayerfsError('INTERRUPTED', `${signal}: given up, and nothing of it is left`))
+    controller.abort(new LayerfsError('INTERRUPTED', `interrupted by ${signal}`))
   for (const signal of SIGNALS) process.on(signal, stop)
   try {
     return await work(controller.signal)
