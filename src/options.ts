@@ -41,7 +41,7 @@ export interface StackOptions {
    * it to the first owner of the map, as container engines need that set a container up from outside.
    */
   unmappedRoot: 'refuse' | 'adopt'
-  /** Directory renames: overlayfs's redirect_dir. `auto`: `on` where the upper can hold the xattr. */
+  /** Directory renames: overlayfs's redirect_dir. `auto`: `on` with privilege; the kernel follows no others. */
   redirect: 'on' | 'follow' | 'off' | 'auto'
   /** chmod, chown and the like copy up no data: overlayfs's metacopy. */
   metacopy: boolean

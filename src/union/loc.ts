@@ -3,11 +3,12 @@
 import { LRUCache } from 'lru-cache'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../abi/linux.js'
 import { close, open } from '../sys/file.js'
+import { openFileLimit } from '../sys/limit.js'
 import type { Name, Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 
 /** How many directory descriptors stay open at most, all layers together. Roots do not count. */
-const MAX_DIRECTORY_FDS = 1024
+const MAX_DIRECTORY_FDS = Math.min(1024, openFileLimit() >> 2)
 
 const cache = new LRUCache<Loc, number>({
   max: MAX_DIRECTORY_FDS,
