@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { line, tally } from '../scripts/tally.js'
+import { failedFiles, line, tally } from '../scripts/tally.js'
 
+let files = 0
 const file = (status: string, ...tests: string[]) => ({
+  name: `test/${++files}.test.ts`,
   status,
   assertionResults: tests.map((s) => ({ status: s })),
 })
@@ -24,6 +26,14 @@ describe('tally', () => {
 
   it('counts a file that failed before it had tests as one failure', () => {
     expect(tally({ testResults: [file('failed')] }).failed).toBe(1)
+  })
+
+  it('counts a file that ran again by its last results', () => {
+    const first = file('failed', 'passed', 'failed')
+    const again = { ...file('passed', 'passed', 'passed'), name: first.name }
+    expect(failedFiles({ testResults: [first, file('passed', 'passed')] })).toEqual([first.name])
+    const sum = tally({ testResults: [first, file('passed', 'passed')] }, { testResults: [again] })
+    expect(line(sum)).toBe('3 passed, 0 failed')
   })
 
   it('tells of skipped tests', () => {
