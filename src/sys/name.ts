@@ -30,6 +30,10 @@ export const symlinkAt = (target: string, dirfd: number, name: string): Result =
 export const linkAt = (fromDir: number, from: string, toDir: number, to: string): Result =>
   result(c.linkat(fromDir, cstr(from), toDir, cstr(to, 1), 0))
 
+/** `linkAt` by the same NUL-ended name on both sides. */
+export const linkNames = (fromDir: number, name: Buffer, toDir: number): Result =>
+  result(c.linkat(fromDir, name, toDir, name, 0))
+
 /** Gives an open file a name: linkat(2) with AT_EMPTY_PATH, which needs CAP_DAC_READ_SEARCH, else through /proc. */
 export function linkFd(fd: number, toDir: number, to: string): Result {
   const r = result(c.linkat(fd, cstr(''), toDir, cstr(to, 1), AT_EMPTY_PATH))

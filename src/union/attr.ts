@@ -12,7 +12,7 @@ import {
   UTIME_OMIT,
 } from '../abi/linux.js'
 import { close, ftruncate } from '../sys/file.js'
-import { chmodAt, chmodPath, chownAt, statAt, utimensAt, utimensPath } from '../sys/stat.js'
+import { utimensAt, utimensPath } from '../sys/stat.js'
 import { Attr, type Fh, type Result, type SetAttr } from '../vfs.js'
 import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
@@ -20,6 +20,7 @@ import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
 import type { Layer } from './layer.js'
 import { statNode } from './lookup.js'
 import { Dir, type Node } from './node.js'
+import { setMode, setOwner, statIn } from './override.js'
 
 /** Where the calls that change a node's metadata find it: by name in a directory, or by a descriptor. */
 interface Place {
@@ -105,21 +106,20 @@ function chown(node: Node, uid: number | undefined, gid: number | undefined, set
   let r = locate(node)
   if (r < 0) return r
   const { fd, name } = place
-  r = statAt(fd, name, before)
+  const { layer } = node.container
+  r = statIn(layer, fd, name, before)
   if (r < 0) return r
-  r = chownAt(fd, name, uid, gid)
+  r = setOwner(layer, fd, name, uid, gid)
   if (r < 0 || set.mode !== undefined || (before.mode & S_IFMT) !== S_IFREG) return r
   const mode = set.killPriv ? withoutPrivileges(before.mode) : before.mode & 0o7777
   if ((before.mode & (S_ISUID | S_ISGID)) === 0) return r
-  return name.length === 0 ? chmodPath(fd, mode) : chmodAt(fd, name, mode)
+  return setMode(layer, fd, name, mode)
 }
 
 function chmod(node: Node, mode: number): Result {
   const r = locate(node)
   if (r < 0) return r
-  return place.name.length === 0
-    ? chmodPath(place.fd, mode & 0o7777)
-    : chmodAt(place.fd, place.name, mode & 0o7777)
+  return setMode(node.container.layer, place.fd, place.name, mode & 0o7777)
 }
 
 function utimens(node: Node, set: SetAttr): Result {

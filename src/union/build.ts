@@ -18,16 +18,17 @@ import {
   S_IFREG,
 } from '../abi/linux.js'
 import { close, ftruncate, open } from '../sys/file.js'
-import { mkdirAt, mknodAt, readlinkAt, symlinkAt } from '../sys/name.js'
-import { stat, statAt } from '../sys/stat.js'
+import { mkdirAt } from '../sys/name.js'
 import { Attr, type Job, type Name, PARKED, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { runJob } from './job.js'
+import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
 import { markMetacopy, openData } from './metacopy.js'
 import { copyMetadata } from './metadata.js'
 import { Dir, type Node } from './node.js'
 import { setOrigin } from './origin.js'
+import { makeIn, readLinkIn, statIn } from './override.js'
 import type { Workdir } from './workdir.js'
 
 /** How much of a regular file a change needs in the upper: its data, only its metadata, or neither data nor size. */
@@ -44,18 +45,17 @@ export function build(core: Core, workdir: Workdir, node: Node, temporary: Name,
   const from = anchored ? (node.handles?.[0]?.fd ?? node.copying?.from ?? node.anchor) : node.container.fd()
   const name = anchored ? '' : node.name
   if (from < 0) return anchored ? -ESTALE : from
-  const r = name.length === 0 ? stat(from, source) : statAt(from, name, source)
+  const { layer } = node.container
+  const r = statIn(layer, from, name, source)
   if (r < 0) return r
   if ((source.mode & S_IFMT) !== node.type) return -EIO
   if (node.type === S_IFREG) return buildFile(core, workdir, node, from, name, temporary, data)
-  let made: Result
-  if (node.type === S_IFLNK) {
-    const length = readlinkAt(from, name, target)
-    if (length < 0) return length
-    made = symlinkAt(target.toString('latin1', 0, length), workdir.fd, temporary)
-  } else made = mknodAt(workdir.fd, temporary, source.mode, source.rdev)
+  const length = node.type === S_IFLNK ? readLinkIn(layer, from, name, target) : 0
+  if (length < 0) return length
+  const text = target.toString('latin1', 0, length)
+  const made = makeIn(core.stack.upper as Layer, workdir.fd, temporary, source.mode, source.rdev, text)
   if (made < 0) return made
-  const kept = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
+  const kept = copyMetadata(layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   // Only files and directories may have `user.` xattrs: xattr(7).
   const marked = !anchored && workdir.namespace !== 'user'
   return kept < 0 || !marked ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
@@ -65,7 +65,7 @@ function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Resu
   const loc = dir.locs[0] as Loc
   const from = loc.fd()
   if (from < 0) return from
-  let r = stat(from, source)
+  let r = statIn(loc.layer, from, '.', source)
   if (r < 0) return r
   if ((source.mode & S_IFMT) !== S_IFDIR) return -ENOTDIR
   r = mkdirAt(workdir.fd, temporary, 0o700)

@@ -11,22 +11,22 @@ import {
   O_TMPFILE,
   S_IFCHR,
   S_IFDIR,
-  S_IFLNK,
   S_IFMT,
   S_IFREG,
 } from '../abi/linux.js'
 import { ACL_ACCESS, OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
 import { close, open } from '../sys/file.js'
-import { linkAt, linkFd, mkdirAt, mknodAt, renameAt, symlinkAt, unlinkAt } from '../sys/name.js'
-import { chownAt, fchmod, stat, statAt } from '../sys/stat.js'
+import { linkAt, linkFd, renameAt, unlinkAt } from '../sys/name.js'
 import { setXattr } from '../sys/xattr.js'
 import type { Caller, Entry, Name, Opened, Result } from '../vfs.js'
 import { copyUp, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
 import { opened, ourFlags } from './file.js'
 import { Birth, inherit } from './inherit.js'
+import type { Layer } from './layer.js'
 import { enter, remember } from './lookup.js'
 import { addName, Dir, Node } from './node.js'
+import { makeIn, setIdentity, statIn } from './override.js'
 import { bestow, prepare, publish } from './publish.js'
 import type { UpperWhiteout } from './resolve.js'
 import { markImpure } from './upperdir.js'

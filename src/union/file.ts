@@ -22,14 +22,15 @@ import {
 } from '../abi/linux.js'
 import { CAPABILITY } from '../abi/overlay.js'
 import * as sys from '../sys/file.js'
-import { chmodAt, chmodPath, stat, statAt } from '../sys/stat.js'
+import { stat } from '../sys/stat.js'
 import { getXattr, removeXattr } from '../sys/xattr.js'
-import { Attr, type Fh, type Job, type Opened, PARKED, type Result } from '../vfs.js'
+import { Attr, type Fh, type Job, type Name, type Opened, PARKED, type Result } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
 import { runJob } from './job.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node } from './node.js'
+import { setMode, statIn, xattrOnDisk } from './override.js'
 
 /** The flags a descriptor of ours is opened with for a caller's: what concerns only the way here is left out. */
 export const ourFlags = (flags: number): number =>
@@ -111,17 +112,19 @@ export function dropPrivileges(node: Node): Result {
   const dirfd = node.parent === undefined ? open : node.container.fd()
   const name = node.parent === undefined ? '' : node.name
   if (dirfd < 0) return dirfd
-  let r = statAt(dirfd, name, scratch)
+  const { layer } = node.container
+  let r = statIn(layer, dirfd, name, scratch)
   if (r < 0) return r
   const mode = withoutPrivileges(scratch.mode)
   if (mode !== (scratch.mode & 0o7777)) {
-    r = name.length === 0 ? chmodPath(dirfd, mode) : chmodAt(dirfd, name, mode)
+    r = setMode(layer, dirfd, name, mode)
     if (r < 0) return r
   }
   // Removing what is not there is EPERM for a daemon without privilege.
-  r = getXattr(dirfd, name, CAPABILITY, NO_BYTES)
+  const xattr = xattrOnDisk(layer, CAPABILITY) as Name
+  r = getXattr(dirfd, name, xattr, NO_BYTES)
   if (r === -ENODATA || r === -EOPNOTSUPP) return 0
-  return r < 0 ? r : removeXattr(dirfd, name, CAPABILITY)
+  return r < 0 ? r : removeXattr(dirfd, name, xattr)
 }
 
 /** The permission bits of a mode once set-user-id, and set-group-id where the group may execute, are gone. */

@@ -2,10 +2,10 @@
 
 import { ENODATA, EOPNOTSUPP, EOVERFLOW, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID } from '../abi/linux.js'
 import { ACL_DEFAULT } from '../abi/overlay.js'
-import { stat } from '../sys/stat.js'
 import { readXattr } from '../sys/xattr.js'
 import { Attr, type Caller, type Result } from '../vfs.js'
 import type { Dir } from './node.js'
+import { statIn, xattrOnDisk } from './override.js'
 
 /** How a new file begins. Ids are those to store on disk. */
 export class Birth {
@@ -26,9 +26,10 @@ const parentAttr = new Attr()
 export function inherit(c: Caller, parent: Dir, mode: number, out: Birth): Result {
   const fd = parent.upperLoc.fd()
   if (fd < 0) return fd
-  let r = stat(fd, parentAttr)
+  const { layer } = parent.upperLoc
+  let r = statIn(layer, fd, '.', parentAttr)
   if (r < 0) return r
-  const { uids, gids, fosterUid, fosterGid } = parent.upperLoc.layer
+  const { uids, gids, fosterUid, fosterGid } = layer
   const type = mode & S_IFMT
   out.uid = uids.toDisk(c.uid)
   out.gid = gids.toDisk(c.gid)
@@ -58,7 +59,8 @@ export function inherit(c: Caller, parent: Dir, mode: number, out: Birth): Resul
 
 function loadDefaultAcl(parent: Dir, fd: number): Result {
   if (parent.defaultAcl !== undefined) return 0
-  const value = readXattr(fd, '.', ACL_DEFAULT)
+  const value =
+    xattrOnDisk(parent.upperLoc.layer, ACL_DEFAULT) === undefined ? -ENODATA : readXattr(fd, '.', ACL_DEFAULT)
   if (typeof value !== 'number') parent.defaultAcl = value
   else if (value === -ENODATA || value === -EOPNOTSUPP) parent.defaultAcl = null
   else return value

@@ -15,6 +15,7 @@ import { cloneReadOnly } from '../sys/tree.js'
 import { readXattr } from '../sys/xattr.js'
 import { Attr, type Name } from '../vfs.js'
 import { Loc } from './loc.js'
+import { overrideOf } from './override.js'
 
 /** The forms a whiteout is written in: char device 0/0 (overlayfs), or a file `.wh.NAME` (OCI, AUFS). */
 export type WhiteoutForm = 'overlay' | 'oci'
@@ -46,6 +47,8 @@ export class Layer {
     /** Owner on disk of what root makes whose own ids have no mapping; -1: that is refused. */
     readonly fosterUid: number,
     readonly fosterGid: number,
+    /** The xattr that has its files' owner, mode and type, where they do not have them themselves. */
+    readonly override: string | undefined,
     /** The form declared at the layer's root; undefined where every form is read. */
     public form: WhiteoutForm | undefined,
   ) {
@@ -93,6 +96,7 @@ export class Layer {
       gids,
       foster(spec.uidmap ?? options.uidmap),
       foster(spec.gidmap ?? options.gidmap),
+      options.override === 'off' ? undefined : overrideOf(fd, spec.path, options.override, attr, writable),
       declaredForm(fd, spec.path),
     )
     if (sharesMounts && mountpoint !== undefined) layer.cover(mountpoint)

@@ -20,6 +20,7 @@ import { listDir } from '../sys/name.js'
 import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import type { Loc } from './loc.js'
+import { statIn } from './override.js'
 import { isWhiteout, readMarks } from './whiteout.js'
 
 /** Bytes an entry takes, its name apart: array slots and the index. */
@@ -131,6 +132,10 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
         hidden.add(name)
         return
       }
+      type = dtOfMode(scratch.mode)
+    }
+    if (type === DT_REG && loc.layer.override !== undefined) {
+      if (statIn(loc.layer, path, name, scratch) < 0) return
       type = dtOfMode(scratch.mode)
     }
     listing.add(name, ino, type, loc)

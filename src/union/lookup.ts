@@ -2,7 +2,7 @@
 
 import { DT_DIR, DT_UNKNOWN, ENOENT, ESTALE, S_IFDIR, S_IFMT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
-import { stat, statAt } from '../sys/stat.js'
+import { statAt } from '../sys/stat.js'
 import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { readIndexed } from './index.js'
@@ -10,6 +10,7 @@ import { adoptIndexed, joinUpper } from './links.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
 import { directoryNumber, numberOf } from './origin.js'
+import { refine, statIn } from './override.js'
 import { Found, resolve } from './resolve.js'
 
 const found = new Found()
@@ -46,11 +47,14 @@ function find(core: Core, parent: Dir, name: Name): Result {
       const fd = from.fd()
       if (fd >= 0 && statAt(fd, name, found.attr) === 0 && (found.attr.mode & S_IFMT) !== S_IFDIR) {
         found.container = from
-        return 0
+        return refine(from.layer, fd, name, found.attr)
       }
     }
   }
-  return resolve(core.stack, parent.locs, name, found)
+  const r = resolve(core.stack, parent.locs, name, found)
+  if (r < 0) return r
+  const { layer } = found.container as Loc
+  return layer.override === undefined ? r : refine(layer, (found.container as Loc).fd(), name, found.attr)
 }
 
 /** Makes or finds the node of what `resolve` found. */
@@ -104,14 +108,14 @@ export function statNode(core: Core, node: Node, out: Attr): Result {
 /** The attributes of a node as on disk. */
 export function statRaw(node: Node, out: Attr): Result {
   if (node instanceof Dir && (node.parent === undefined || node.container.layer.covered !== undefined)) {
-    if (!node.removed) return stat((node.locs[0] as Loc).fd(), out)
+    if (!node.removed) return statIn((node.locs[0] as Loc).layer, (node.locs[0] as Loc).fd(), '.', out)
   } else if (node.parent !== undefined) {
     const fd = node.container.fd()
-    return fd < 0 ? fd : statAt(fd, node.name, out)
+    return fd < 0 ? fd : statIn(node.container.layer, fd, node.name, out)
   }
   const handle = node.handles?.[0]
-  if (node.anchor >= 0) return stat(node.anchor, out)
-  if (handle !== undefined) return stat(handle.fd, out)
+  if (node.anchor >= 0) return statIn(node.container.layer, node.anchor, '', out)
+  if (handle !== undefined) return statIn(node.container.layer, handle.fd, '', out)
   if (node.epitaph === undefined) return -ESTALE
   copyAttr(node.epitaph, out)
   return 0

@@ -1,11 +1,12 @@
 /** Owner, mode, times, xattrs and ACLs of a file, carried from one layer to another; no failure is swallowed. */
 
-import { EINVAL, EOPNOTSUPP, EOVERFLOW, S_IFLNK, S_IFMT } from '../abi/linux.js'
+import { EINVAL, EOPNOTSUPP, EOVERFLOW } from '../abi/linux.js'
 import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY, FUSE_OVERLAYFS_PREFIX, overlayPrefix } from '../abi/overlay.js'
 import { type IdMap, mapAcl, mapCapability } from '../idmap.js'
-import { chmodAt, chownAt, utimensAt } from '../sys/stat.js'
+import { utimensAt } from '../sys/stat.js'
 import { readXattr, setXattr, xattrNames } from '../sys/xattr.js'
 import type { Attr, Name, Result } from '../vfs.js'
+import { setIdentity, xattrOnDisk, xattrShown } from './override.js'
 
 const INTERNAL_PREFIXES: readonly string[] = [
   overlayPrefix('trusted'),
@@ -29,6 +30,7 @@ export const isContent = (xattr: string): boolean => !isInternal(xattr) || isEsc
 export interface Owners {
   readonly uids: IdMap
   readonly gids: IdMap
+  readonly override?: string | undefined
 }
 
 /**
@@ -54,12 +56,8 @@ export function copyMetadata(
   const uid = to.uids.toDisk(from.uids.toShown(attr.uid))
   const gid = to.gids.toDisk(from.gids.toShown(attr.gid))
   if (uid < 0 || gid < 0) return -EOVERFLOW
-  let r = chownAt(toFd, name, uid, gid)
+  let r = setIdentity(to, toFd, name, uid, gid, attr.mode, attr.rdev)
   if (r < 0) return r
-  if ((attr.mode & S_IFMT) !== S_IFLNK) {
-    r = chmodAt(toFd, name, attr.mode & 0o7777)
-    if (r < 0) return r
-  }
   r = copyXattrs(from, dirfd, fromName, to, toFd, name, wanted)
   if (r < 0) return r
   return utimensAt(toFd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
@@ -78,12 +76,14 @@ export function copyXattrs(
   const names = xattrNames(dirfd, fromName)
   if (typeof names === 'number') return names === -EOPNOTSUPP ? 0 : names
   for (const xattr of names) {
-    if (!wanted(xattr)) continue
+    const shown = xattrShown(from, xattr)
+    const kept = shown === undefined ? undefined : xattrOnDisk(to, shown)
+    if (shown === undefined || kept === undefined || !wanted(xattr)) continue
     const value = readXattr(dirfd, fromName, xattr)
     if (typeof value === 'number') return value
-    let r = mapXattr(xattr, value, from, 'toShown')
-    if (r === 0) r = mapXattr(xattr, value, to, 'toDisk')
-    if (r === 0) r = setXattr(toFd, name, xattr, value)
+    let r = mapXattr(shown, value, from, 'toShown')
+    if (r === 0) r = mapXattr(shown, value, to, 'toDisk')
+    if (r === 0) r = setXattr(toFd, name, kept, value)
     if (r < 0) return r
   }
   return 0

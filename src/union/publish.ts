@@ -10,7 +10,6 @@ import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   S_IFDIR,
-  S_IFLNK,
   S_IFMT,
 } from '../abi/linux.js'
 import {
@@ -23,13 +22,14 @@ import {
 } from '../abi/overlay.js'
 import { close, open } from '../sys/file.js'
 import { renameAt, unlinkAt } from '../sys/name.js'
-import { chmodAt, chownAt } from '../sys/stat.js'
 import { setXattr } from '../sys/xattr.js'
 import type { Name, Result } from '../vfs.js'
 import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import type { Birth } from './inherit.js'
+import type { Layer } from './layer.js'
 import type { Dir } from './node.js'
+import { setIdentity } from './override.js'
 import { Found, resolve, type UpperWhiteout } from './resolve.js'
 import { isOciMark } from './whiteout.js'
 import { discard, type Workdir } from './workdir.js'
@@ -53,10 +53,9 @@ export function prepare(core: Core, parent: Dir, name: Name): UpperWhiteout | Re
 }
 
 /** Gives a file built in the workdir its owner, mode and ACLs. */
-export function bestow(workdir: Workdir, temporary: Name, birth: Birth): Result {
-  let r = chownAt(workdir.fd, temporary, birth.uid, birth.gid)
-  if (r < 0 || (birth.mode & S_IFMT) === S_IFLNK) return r
-  r = chmodAt(workdir.fd, temporary, birth.mode & 0o7777)
+export function bestow(core: Core, workdir: Workdir, temporary: Name, birth: Birth, rdev = 0): Result {
+  const upper = core.stack.upper as Layer
+  let r = setIdentity(upper, workdir.fd, temporary, birth.uid, birth.gid, birth.mode, rdev)
   if (r >= 0 && birth.accessAcl !== undefined)
     r = setXattr(workdir.fd, temporary, ACL_ACCESS, birth.accessAcl)
   if (r >= 0 && birth.defaultAcl !== undefined)

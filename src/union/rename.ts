@@ -110,7 +110,7 @@ function move(core: Core, from: End, source: Node, to: End, target: Node | undef
     r = prepareDir(core, source, to)
     if (r < 0) return r
   }
-  r = noteOrigin(core, source, to.parent)
+  r = noteOrigin(core, from.parent, to.parent)
   if (r < 0) return r
   const inUpper = target === undefined ? 'nothing' : inUpperAt(target, to.parent, to.name)
   if (target !== undefined) writeEpitaph(target)
@@ -169,8 +169,8 @@ function exchange(core: Core, from: End, source: Node, to: End, target: Node): R
   if (r < 0) return r
   if (source instanceof Dir) r = prepareDir(core, source, to)
   if (r >= 0 && target instanceof Dir) r = prepareDir(core, target, from)
-  if (r >= 0) r = noteOrigin(core, source, to.parent)
-  if (r >= 0) r = noteOrigin(core, target, from.parent)
+  if (r >= 0) r = noteOrigin(core, from.parent, to.parent)
+  if (r >= 0) r = noteOrigin(core, to.parent, from.parent)
   if (r < 0) return r
   const fromFd = from.parent.upperLoc.fd()
   const toFd = to.parent.upperLoc.fd()
@@ -187,10 +187,8 @@ function exchange(core: Core, from: End, source: Node, to: End, target: Node): R
 }
 
 /** A file that notes its origin makes its new directory one that holds such. */
-const noteOrigin = (core: Core, node: Node, parent: Dir): Result => {
-  if (node.parent === parent) return 0
-  return markImpure(core, parent.upperLoc)
-}
+const noteOrigin = (core: Core, from: Dir, to: Dir): Result =>
+  from === to ? 0 : markImpure(core, to.upperLoc)
 
 function relocate(node: Node, from: End, to: End): void {
   removeName(node, from.parent, from.name)

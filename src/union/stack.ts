@@ -4,9 +4,10 @@ import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { LayerfsError } from '../errors.js'
-import { chmodAt, chownAt, stat, utimensAt } from '../sys/stat.js'
+import { utimensAt } from '../sys/stat.js'
 import { Attr } from '../vfs.js'
 import { Layer, type UnionOptions } from './layer.js'
+import { setMode, setOwner, statIn } from './override.js'
 import type { Stack } from './resolve.js'
 import { Workdir } from './workdir.js'
 
@@ -68,12 +69,12 @@ function makeEphemeral(): { base: string; upper: { path: string }; work: string 
  */
 function likeLower(upper: Layer, lower: Layer | undefined): void {
   const attr = new Attr()
-  if (lower === undefined || stat(lower.root.fd(), attr) < 0) return
+  if (lower === undefined || statIn(lower, lower.root.fd(), '.', attr) < 0) return
   const fd = upper.root.fd()
   const uid = upper.uids.toDisk(lower.uids.toShown(attr.uid))
   const gid = upper.gids.toDisk(lower.gids.toShown(attr.gid))
-  if (uid >= 0 && gid >= 0) chownAt(fd, '', uid, gid)
-  chmodAt(fd, '.', attr.mode & 0o7777)
+  if (uid >= 0 && gid >= 0) setOwner(upper, fd, '.', uid, gid)
+  setMode(upper, fd, '.', attr.mode & 0o7777)
   utimensAt(fd, '.', attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
 }
 

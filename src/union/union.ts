@@ -14,7 +14,6 @@ import {
   S_IFLNK,
 } from '../abi/linux.js'
 import { close, fsync as fsyncFd, open as openFd } from '../sys/file.js'
-import { readlinkAt } from '../sys/name.js'
 import { stat, statFs } from '../sys/stat.js'
 import {
   Attr,
@@ -41,6 +40,7 @@ import type { Layer, UnionOptions } from './layer.js'
 import { openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir } from './node.js'
+import { readLinkIn } from './override.js'
 import { readdir } from './readdir.js'
 import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
@@ -121,7 +121,7 @@ export class Union implements Filesystem {
     if (node.type !== S_IFLNK) return -EINVAL
     if (node.parent === undefined) return -ENOENT
     const fd = node.container.fd()
-    return fd < 0 ? fd : readlinkAt(fd, node.name, dst)
+    return fd < 0 ? fd : readLinkIn(node.container.layer, fd, node.name, dst)
   }
 
   mknod(c: Caller, parent: NodeId, name: Name, mode: number, rdev: number, out: Entry): Result {
