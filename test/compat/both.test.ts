@@ -1,0 +1,58 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { differences, snapshot } from '../support/tree.js'
+import { Bench, label, type System } from './mount.js'
+import { type Changes, change, fillLower } from './trees.js'
+
+let bench: Bench
+afterEach(() => bench.remove())
+
+const layerfs = (...options: string[]): System => ({ name: 'layerfs', options })
+const overlay = (...options: string[]): System => ({ name: 'overlay', options })
+const fuseOverlayfs: System = { name: 'fuse-overlayfs' }
+
+interface Pair {
+  writer: System
+  reader: System
+  /** What is left undone, since the writer cannot do it or its result is known to be wrong. */
+  without?: Partial<Changes>
+  /** It keeps times of its own in memory while mounted. */
+  ownTimes?: boolean
+}
+
+const REDIRECT = 'redirect_dir=on'
+
+const PAIRS: Pair[] = [
+  { writer: layerfs(), reader: overlay(REDIRECT) },
+  { writer: overlay(REDIRECT), reader: layerfs() },
+  { writer: overlay(REDIRECT, 'xino=on'), reader: layerfs() },
+  { writer: layerfs('metacopy'), reader: overlay(REDIRECT, 'metacopy=on') },
+  { writer: overlay(REDIRECT, 'metacopy=on'), reader: layerfs() },
+  { writer: overlay(REDIRECT, 'metacopy=on'), reader: layerfs('metacopy') },
+  { writer: layerfs('index'), reader: overlay(REDIRECT, 'index=on') },
+  { writer: overlay(REDIRECT, 'index=on'), reader: layerfs('index') },
+  { writer: layerfs('userxattr'), reader: overlay('userxattr'), without: { renames: false } },
+  { writer: overlay('userxattr'), reader: layerfs('userxattr'), without: { renames: false } },
+  // It copies special files up wrongly, parts hard links, and dies of long names.
+  {
+    writer: fuseOverlayfs,
+    reader: layerfs(),
+    without: { root: false, renames: false, hardlinks: false, longNames: false },
+  },
+  { writer: layerfs(), reader: fuseOverlayfs, without: { renames: false } },
+]
+
+describe('one upper', () => {
+  for (const { writer, reader, without, ownTimes } of PAIRS)
+    it(`written by ${label(writer)} shows the same tree under ${label(reader)}`, () => {
+      bench = new Bench()
+      const look = (mnt: string) => snapshot(mnt, { without: ownTimes ? ['mtime'] : [] })
+      fillLower(bench.at('lower'), { root: true })
+      const written = bench.under(writer, (mnt) => {
+        change(mnt, { root: true, renames: true, hardlinks: true, longNames: true, ...without })
+        return look(mnt)
+      })
+      const got = bench.under(reader, look)
+      expect(written.size).toBeGreaterThan(40)
+      expect(differences(written, got)).toEqual([])
+    })
+})
