@@ -149,7 +149,8 @@ export function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Re
   if (from < 0) return from
   const to = parent.upperLoc.fd()
   if (to < 0) return to
-  const r = keepTimes(to, () => linkAt(from, node.name, to, name))
+  let r = notesOrigin(node) ? markImpure(core, parent.upperLoc) : 0
+  if (r >= 0) r = keepTimes(to, () => linkAt(from, node.name, to, name))
   if (r < 0 && r !== -EEXIST) return r
   node.extraLinks--
   parent.listing?.copiedUp(name, parent.upperLoc)
@@ -159,10 +160,12 @@ export function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Re
 
 const copied = new Attr()
 
+/** Whether the copy of a file with several links notes which lower file it came from. */
+const notesOrigin = (node: Node): boolean => !node.isRegular || node.indexed !== undefined
+
 /** A copy that notes no origin is listed by its own number: it shows that one once its node has been forgotten. */
 function enlistCopy(node: Node, parent: Dir, name: Name, upper: Loc, copy: Attr): void {
-  if (node.isRegular && node.indexed === undefined)
-    parent.listing?.add(name, copy.ino, dtOfMode(node.type), upper)
+  if (!notesOrigin(node)) parent.listing?.add(name, copy.ino, dtOfMode(node.type), upper)
 }
 
 /** Whether an open mode writes. */
