@@ -84,6 +84,7 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
   node.ino = numberOf(core, container, name, attr)
   if (attr.nlink > 1) {
     core.table.registerLink(node, attr.dev, attr.ino)
+    node.extraLinks = -core.table.hiddenLinks(attr.dev, attr.ino)
     if (container.layer.writable) readIndexed(core, node, container, name)
   }
   return enter(core, node, parent, name, container)

@@ -122,6 +122,8 @@ export class NodeTable {
   private readonly free: NodeId[] = []
   private readonly generations: number[] = [0]
   private readonly links = new Map<string, Node>()
+  /** How many names of a lower file with several links are hidden: it has lost them, though they stand below. */
+  private readonly hidden = new Map<string, number>()
   live = 0
 
   get(id: NodeId): Node | undefined {
@@ -146,6 +148,23 @@ export class NodeTable {
     this.free.push(node.id)
     this.live--
     this.forgetLinks(node)
+  }
+
+  /** A name that a lower file has below is hidden from now on. */
+  hideLink(node: Node): void {
+    node.extraLinks--
+    const key = node.linkKeys?.[0]
+    if (key !== undefined) this.hidden.set(key, (this.hidden.get(key) ?? 0) + 1)
+  }
+
+  hiddenLinks(dev: number, ino: number): number {
+    return this.hidden.get(linkKey(dev, ino)) ?? 0
+  }
+
+  /** Nothing is hidden any more. */
+  showAll(): void {
+    this.hidden.clear()
+    for (const node of this) if (!node.inUpper) node.extraLinks = 0
   }
 
   /** The node stands no longer for its place on disk. */

@@ -93,7 +93,7 @@ export function bury(core: Core, parent: Dir, name: Name, node: Node, inUpper: I
     core.dropListing(node)
     return
   }
-  if (inUpper === 'nothing') node.extraLinks--
+  if (inUpper === 'nothing') core.table.hideLink(node)
   else {
     if (node.epitaph !== undefined) node.epitaph.nlink--
     leaveIndex(core, node)

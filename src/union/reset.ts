@@ -24,7 +24,7 @@ export function reset(core: Core, root: Dir): Result {
   let r = emptyDir(root.upperLoc.fd(), '.')
   if (r >= 0 && workdir.indexFd >= 0) r = emptyDir(workdir.indexFd, '.')
   if (r < 0) orphans = r
-  for (const node of core.table) if (!node.inUpper) node.extraLinks = 0
+  core.table.showAll()
   return orphans
 }
 

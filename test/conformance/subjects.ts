@@ -30,14 +30,8 @@ export interface Subject {
 
 export const LAYOUTS: readonly Layout[] = ['upper', 'lower', 'merged']
 
-/** What cannot be as on a disk where a lower holds the files. */
-const LOWER: Exceptions = {
-  'links: made before count down as names go':
-    'the count of names that whiteouts hide ends with FORGET: without an index it stands nowhere',
-}
-
+/** What cannot be as on a disk where a lower holds the files and the daemon has no privilege. */
 const UNPRIVILEGED_LOWER: Exceptions = {
-  ...LOWER,
   'rename: of a prepared directory':
     'EXDEV: overlayfs with userxattr follows no redirects, so none are written',
 }
@@ -51,5 +45,5 @@ const PLAIN_LOWER: Exceptions = {
 /** The exceptions of layerfs over the kernel transport. */
 export function exceptions(as: Identity, layout: Layout): Exceptions {
   if (layout === 'upper' || layout === 'directory') return {}
-  return { root: LOWER, plain: PLAIN_LOWER, userns: UNPRIVILEGED_LOWER }[as]
+  return { root: {}, plain: PLAIN_LOWER, userns: UNPRIVILEGED_LOWER }[as]
 }
