@@ -85,10 +85,12 @@ export interface Changes extends Maker {
   hardlinks: boolean
   /** A lower file with a name of 255 bytes is copied up. */
   longNames: boolean
+  /** Fifos, sockets and devices come to lie in the upper. */
+  specials: boolean
 }
 
 /** Changes a mounted tree in every way that leaves a mark. */
-export function change(dir: string, { root, renames, hardlinks, longNames }: Changes): void {
+export function change(dir: string, { root, renames, hardlinks, longNames, specials }: Changes): void {
   const at = (...names: string[]): string => path.join(dir, ...names)
   fs.appendFileSync(at('write'), 'more')
   fs.truncateSync(at('truncate'), 4)
@@ -122,7 +124,7 @@ export function change(dir: string, { root, renames, hardlinks, longNames }: Cha
   fs.closeSync(sparse)
   fs.unlinkSync(at('dangling'))
   fs.symlinkSync('elsewhere', at('new-symlink'))
-  mknod(at('new-fifo'), S_IFIFO | 0o600)
+  if (specials) mknod(at('new-fifo'), S_IFIFO | 0o600)
   if (renames) {
     fs.renameSync(at('move'), at('tree', 'moved'))
     fs.renameSync(at('tree', 'moved', 'sub'), at('sub-moved'))
@@ -133,11 +135,13 @@ export function change(dir: string, { root, renames, hardlinks, longNames }: Cha
     fs.writeFileSync(at('hard', 'two'), 'through one name')
   }
   if (!root) return
-  fs.chmodSync(at('fifo'), 0o604)
-  fs.chmodSync(at('socket'), 0o604)
+  if (specials) {
+    fs.chmodSync(at('fifo'), 0o604)
+    fs.chmodSync(at('socket'), 0o604)
+    fs.chownSync(at('null'), 9, 10)
+    mknod(at('new-device'), S_IFCHR | 0o644, 0x0501)
+  }
   fs.lchownSync(at('symlink'), 7, 8)
-  fs.chownSync(at('null'), 9, 10)
-  mknod(at('new-device'), S_IFCHR | 0o644, 0x0501)
   fs.chownSync(at('truncate'), 70_000, 80_000)
   setxattr(at('xattr'), 'trusted.new', 'value')
   setxattr(at('remake', 'b'), 'security.capability', CAPABILITY)
