@@ -1,7 +1,7 @@
 /** From options to what is asked of the kernel, and to what a mount tells of itself. */
 
 import { formatOptions, type MountOptions } from './options.js'
-import { CAP_SYS_ADMIN, hasCapability, inFirstUserNamespace } from './sys/thread.js'
+import { CAP_SYS_ADMIN, geteuid, hasCapability, inFirstUserNamespace } from './sys/thread.js'
 
 /** What the session will ask of the kernel. The kernel may know less. */
 export interface Caching {
@@ -25,6 +25,15 @@ export function cachingFor(options: MountOptions): Caching {
 /** Whether nothing can be written: no upper, or asked for. */
 export const isReadOnly = (options: MountOptions): boolean =>
   (options.upper === undefined && !options.ephemeral) || options.kernelOptions.includes('ro')
+
+/**
+ * Whether the kernel leaves permissions unchecked: a plain user who keeps owners in xattrs is root on a mount that nobody
+ * else may enter. All that it shows is his on disk already.
+ */
+export const isUnchecked = (options: MountOptions): boolean =>
+  options.override === 'xattr' &&
+  geteuid() !== 0 &&
+  !options.kernelOptions.some((word) => ['allow_other', 'allow_root', 'default_permissions'].includes(word))
 
 /** What a mount tells of itself in `layerfs.status`. */
 export interface MountStatus {

@@ -15,6 +15,8 @@ export interface Wishes {
   passthrough: boolean
   /** Names and attributes stay good until told otherwise: nothing changes the layers but the mount. */
   endless: boolean
+  /** The kernel checks permissions, ACLs among them. */
+  permissions: boolean
 }
 
 /** What the kernel and the session agreed on. */
@@ -39,7 +41,6 @@ const BASIC =
   F.FUSE_READDIRPLUS_AUTO |
   F.FUSE_ASYNC_DIO |
   F.FUSE_PARALLEL_DIROPS |
-  F.FUSE_POSIX_ACL |
   F.FUSE_MAX_PAGES |
   F.FUSE_CACHE_SYMLINKS |
   F.FUSE_NO_OPENDIR_SUPPORT |
@@ -72,6 +73,7 @@ export function negotiate(req: Request, reply: Reply, wishes: Wishes): Features 
   const flags =
     offered &
     (BASIC |
+      (wishes.permissions ? F.FUSE_POSIX_ACL : 0) |
       (wishes.endless ? F.FUSE_EXPLICIT_INVAL_DATA : F.FUSE_AUTO_INVAL_DATA) |
       (wishes.writeback && !passthrough ? F.FUSE_WRITEBACK_CACHE : 0))
   const flags2 = offered2 & (F.FUSE2_DIRECT_IO_ALLOW_MMAP | (passthrough ? F.FUSE2_PASSTHROUGH : 0))

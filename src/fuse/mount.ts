@@ -27,6 +27,8 @@ export interface AttachOptions {
   /** Words of mount(8), as MountOptions.kernelOptions. */
   kernelOptions: readonly string[]
   readOnly: boolean
+  /** The kernel checks no permissions. Only where nobody but the user may enter. */
+  unchecked?: boolean
   fsname?: string
   subtype?: string
 }
@@ -125,7 +127,7 @@ function openDevice(): number {
 
 /** Words for the kernel's FUSE that are no flags. allow_root is checked by the session. */
 function words(options: AttachOptions, byRoot: boolean): string[] {
-  const data = new Set(['default_permissions'])
+  const data = new Set(options.unchecked ? [] : ['default_permissions'])
   if (byRoot) data.add('allow_other')
   for (const word of options.kernelOptions) {
     if (FLAGS[word] !== undefined) continue

@@ -29,6 +29,8 @@ export interface SessionOptions {
   timeout: number
   writeback: boolean
   passthrough: boolean
+  /** The kernel checks no permissions on this mount. */
+  unchecked?: boolean
   /** Requests of other users than root and this one are answered EACCES: the `allow_root` of libfuse. */
   onlyRootAnd?: number
   /** Log each request. */
@@ -138,6 +140,7 @@ export class Session {
       writeback: this.options.writeback,
       passthrough: this.options.passthrough,
       endless: x.reply.endless,
+      permissions: this.options.unchecked !== true,
     }
     for (;;) {
       const n = this.next()

@@ -5,7 +5,7 @@
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import { cachingFor, isReadOnly, statusOf } from '../compose.js'
+import { cachingFor, isReadOnly, isUnchecked, statusOf } from '../compose.js'
 import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
 import { writeFd } from '../sys/device.js'
@@ -41,7 +41,7 @@ function logger(path: string | undefined): { log: (line: string) => void; close:
 
 function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line: string) => void): void {
   const { options, why } = input
-  const attached = attach({ ...options, readOnly: isReadOnly(options) })
+  const attached = attach({ ...options, readOnly: isReadOnly(options), unchecked: isUnchecked(options) })
   const { mountpoint, means, fd } = attached
   const device = new FuseDevice(fd, options.wake)
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
@@ -57,6 +57,7 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
     const session = new Session(fs, device, {
       ...caching,
       timeout: options.timeout,
+      unchecked: isUnchecked(options),
       ...(options.kernelOptions.includes('allow_root') ? { onlyRootAnd: geteuid() } : {}),
       debug: options.debug,
       helpers,
