@@ -133,6 +133,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'not permitted (fs.protected_hardlinks, or the filesystem has no links)',
   EOPNOTSUPP: 'on a filesystem without links',
   owner: 'with a shifted owner',
+  override: 'with an overridden mode or owner',
   metacopy: 'with data in a layer below',
 }
 

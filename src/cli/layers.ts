@@ -20,7 +20,7 @@ export interface AskedStack {
   options: ReadOptions
 }
 
-const FLAGS = ['lower', 'upper', 'uidmap', 'gidmap', 'squash-uid', 'squash-gid'] as const
+const FLAGS = ['lower', 'upper', 'uidmap', 'gidmap', 'squash-uid', 'squash-gid', 'override'] as const
 
 /** Declares the flags of a stack. */
 export const stackFlags = (yargs: Argv): Argv =>
@@ -55,6 +55,11 @@ export const stackFlags = (yargs: Argv): Argv =>
       requiresArg: true,
       group: 'Stack:',
       describe: 'GID: every file owned by this group',
+    },
+    override: {
+      choices: ['off', 'xattr', 'security'],
+      group: 'Stack:',
+      describe: 'owner, mode and type as an override xattr of the layers has them',
     },
   })
 
@@ -112,7 +117,7 @@ export function mountedStack(mountpoint: string): AskedStack {
 }
 
 function stackOf(partial: PartialOptions): AskedStack {
-  const { lower = [], upper, uidmap, gidmap, squashUid, squashGid, redirect } = partial
+  const { lower = [], upper, uidmap, gidmap, squashUid, squashGid, redirect, override } = partial
   return {
     layers: [...(upper === undefined ? [] : [upper]), ...lower],
     hasUpper: upper !== undefined,
@@ -122,6 +127,7 @@ function stackOf(partial: PartialOptions): AskedStack {
       ...(squashUid === undefined ? {} : { squashUid }),
       ...(squashGid === undefined ? {} : { squashGid }),
       ...(redirect === undefined ? {} : { redirect }),
+      ...(override === undefined ? {} : { override }),
     },
   }
 }

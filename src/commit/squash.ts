@@ -12,6 +12,8 @@ import type { LayerSpec } from '../options.js'
 import { statAt } from '../sys/stat.js'
 import type { WhiteoutForm } from '../union/layer.js'
 import type { Loc } from '../union/loc.js'
+import { isContent } from '../union/metadata.js'
+import { OVERRIDE_XATTRS } from '../union/override.js'
 import { readRedirect } from '../union/redirect.js'
 import { hasOciWhiteout, isOciMark, readMarks } from '../union/whiteout.js'
 import { Attr, type Name } from '../vfs.js'
@@ -54,8 +56,11 @@ export async function squashLayers(
     const target = Target.at(out, layers, options)
     const { path } = target
     const apart = otherMounts(layers, target.parent)
-    const placer = new Placer(source.stack, options.link ?? 'auto', (loc) =>
-      apart.has(loc.layer) ? 'EXDEV' : undefined,
+    const placer = new Placer(
+      source.stack,
+      options.link ?? 'auto',
+      (loc) => (apart.has(loc.layer) ? 'EXDEV' : undefined),
+      (xattr) => isContent(xattr) || OVERRIDE_XATTRS.includes(xattr),
     )
     const squasher = new Squasher(source, placer, options.whiteouts ?? 'overlay')
     await build(target, (root) => drive(squasher.all(root), options.signal))

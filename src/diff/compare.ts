@@ -5,8 +5,8 @@ import { type Facts, factsOf, type Hash, hashOf, xattrsOf } from '../export/fact
 import { openContent } from '../export/place.js'
 import type { Source } from '../export/source.js'
 import { check, descend, enter, type MergedDir, within } from '../export/walk.js'
-import { stat, statAt } from '../sys/stat.js'
 import type { Loc } from '../union/loc.js'
+import { statIn } from '../union/override.js'
 import { readMarks } from '../union/whiteout.js'
 import { Attr, type Name } from '../vfs.js'
 
@@ -187,7 +187,7 @@ class Comparison {
 
   private look(path: Name, { loc, name }: Entry, attr: Attr): Facts {
     const fd = check(loc.fd(), 'open', path)
-    check(name === '.' ? stat(fd, attr) : statAt(fd, name, attr), 'look at', path)
+    check(statIn(loc.layer, fd, name, attr), 'look at', path)
     return factsOf(attr, loc.layer, fd, name, path)
   }
 }

@@ -8,7 +8,7 @@ import { openContent } from '../export/place.js'
 import type { Source } from '../export/source.js'
 import { changed, check, shown } from '../export/walk.js'
 import { close, pread } from '../sys/file.js'
-import { stat, statAt } from '../sys/stat.js'
+import { statIn } from '../union/override.js'
 import { Attr, type Name } from '../vfs.js'
 import type { Change, Entry } from './compare.js'
 import { header, type Member, padding, TAR, trailer } from './tar.js'
@@ -68,7 +68,7 @@ function* member(
 ): Generator<Buffer, void> {
   const { loc, name } = entry
   const fd = check(loc.fd(), 'open', path)
-  check(name === '.' ? stat(fd, attr) : statAt(fd, name, attr), 'look at', path)
+  check(statIn(loc.layer, fd, name, attr), 'look at', path)
   const facts = factsOf(attr, loc.layer, fd, name, path)
   // Sockets have no form in an archive; they are made anew by whoever listens.
   if (facts.type === 'socket' || facts.type === 'unknown') return

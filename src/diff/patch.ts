@@ -7,7 +7,7 @@ import type { Source } from '../export/source.js'
 import { check } from '../export/walk.js'
 import { close, pread } from '../sys/file.js'
 import { textOf } from '../sys/libc.js'
-import { statAt } from '../sys/stat.js'
+import { statIn } from '../union/override.js'
 import { Attr, type Name } from '../vfs.js'
 import type { Change, Entry } from './compare.js'
 
@@ -21,7 +21,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
 function textAt(source: Source, entry: Entry | undefined, path: Name): string | undefined {
   if (entry === undefined) return ''
   const { loc, name, parents } = entry
-  check(statAt(check(loc.fd(), 'open', path), name, attr), 'look at', path)
+  check(statIn(loc.layer, check(loc.fd(), 'open', path), name, attr), 'look at', path)
   if ((attr.mode & S_IFMT) !== S_IFREG || attr.size > MAX_TEXT_BYTES) return undefined
   const fd = check(openContent(source.stack, parents, loc, name), 'open', path)
   const bytes = Buffer.alloc(attr.size)
@@ -45,7 +45,7 @@ function textAt(source: Source, entry: Entry | undefined, path: Name): string | 
 
 function isFile(entry: Entry | undefined, path: Name): boolean {
   if (entry === undefined) return true
-  check(statAt(check(entry.loc.fd(), 'open', path), entry.name, attr), 'look at', path)
+  check(statIn(entry.loc.layer, check(entry.loc.fd(), 'open', path), entry.name, attr), 'look at', path)
   return (attr.mode & S_IFMT) === S_IFREG
 }
 

@@ -7,6 +7,7 @@ import { chmodAt, statAt } from '../sys/stat.js'
 import type { Layer } from '../union/layer.js'
 import type { Loc } from '../union/loc.js'
 import { Attr } from '../vfs.js'
+import { Crew } from './crew.js'
 import { foresee } from './foresee.js'
 import { Counts, type LinkMode, Placer, type Refusal } from './place.js'
 import { closeLayers, openLayers, type ReadOptions, type Source, sourceOf } from './source.js'
@@ -135,28 +136,112 @@ function summary(out: string, c: Counts, since: number): ExportSummary {
 }
 
 function* fill(source: Source, placer: Placer, root: Loc, protect: boolean): Generator<void, void> {
+  const filler = new Filler(placer, protect)
   const outs: Loc[] = []
-  for (const { kind, dir } of walk(source)) {
-    if (kind === 'enter') {
-      const out = outs.length === 0 ? root : makeDirectory(outs.at(-1) as Loc, dir)
-      outs.push(out)
-      placer.counts.directories++
-      const { types } = dir.listing
-      for (let at = 0; at < types.length; at++) {
-        const type = types[at]
-        if (type === DT_DIR || type === DT_UNKNOWN) continue
-        placer.place(dir, at, out)
-        if (protect && type === DT_REG) takeWritePermission(dir, at, out)
-        if (at % STRIDE === STRIDE - 1) yield
-      }
-      yield
-    } else {
-      const out = outs.pop() as Loc
-      placer.keepDirectory(dir, out)
-      if (outs.length > 0) out.drop()
+  try {
+    for (const { kind, dir } of walk(source)) {
+      if (kind === 'enter') {
+        const out = outs.length === 0 ? root : makeDirectory(outs.at(-1) as Loc, dir)
+        outs.push(out)
+        placer.counts.directories++
+        yield* filler.fill(dir, out)
+        yield
+      } else filler.leave(dir, outs.pop() as Loc)
     }
+    filler.finish()
+  } finally {
+    filler.close()
   }
   placer.settle()
+}
+
+/** How many directories may wait for their links before we wait for them. */
+const MAX_WAITING = 256
+
+/** Fills the directories of the new tree, with the help of threads where the tree is large. */
+class Filler {
+  private readonly crew: Crew
+  /** Directories that get their metadata once their links are made, those within others before them. */
+  private readonly waiting: { dir: MergedDir; out: Loc }[] = []
+
+  constructor(
+    private readonly placer: Placer,
+    private readonly protect: boolean,
+  ) {
+    this.crew = new Crew(
+      () => placer.counts.linked++,
+      (dir, at, out) => placer.place(dir, at, out),
+    )
+  }
+
+  *fill(dir: MergedDir, out: Loc): Generator<void, void> {
+    const { types, from } = dir.listing
+    let blind: number[] = []
+    for (let at = 0; at < types.length; at++) {
+      const type = types[at] as number
+      if (type === DT_DIR || type === DT_UNKNOWN) continue
+      if (!this.protect && this.crew.ready && this.placer.linksBlindly(from[at] as Loc, type)) {
+        const first = blind[0]
+        if (blind.length === STRIDE || (first !== undefined && from[first] !== from[at])) {
+          this.link(dir, out, blind)
+          blind = []
+          yield
+        }
+        blind.push(at)
+        continue
+      }
+      this.place(dir, at, out)
+      if (at % STRIDE === STRIDE - 1) yield
+    }
+    this.link(dir, out, blind)
+  }
+
+  private place(dir: MergedDir, at: number, out: Loc): void {
+    this.placer.place(dir, at, out)
+    this.crew.count(1)
+    if (this.protect && dir.listing.types[at] === DT_REG) takeWritePermission(dir, at, out)
+  }
+
+  /** Links entries that one directory provides: by a thread that is free, else here. */
+  private link(dir: MergedDir, out: Loc, entries: readonly number[]): void {
+    const first = entries[0]
+    if (first === undefined) return
+    const taken = this.crew.hand(dir, dir.listing.from[first] as Loc, out, entries)
+    for (const at of entries.slice(taken)) this.place(dir, at, out)
+  }
+
+  /** All that a directory holds has been put in it, or is under way. */
+  leave(dir: MergedDir, out: Loc): void {
+    this.crew.collect()
+    this.waiting.push({ dir, out })
+    this.flush()
+    while (this.waiting.length > MAX_WAITING) {
+      this.crew.await()
+      this.flush()
+    }
+  }
+
+  private flush(): void {
+    let done = 0
+    for (const { dir, out } of this.waiting) {
+      if (this.crew.busy(dir)) break
+      this.placer.keepDirectory(dir, out)
+      if (dir.path.length > 0) for (const loc of [out, ...dir.locs]) loc.drop()
+      done++
+    }
+    this.waiting.splice(0, done)
+  }
+
+  finish(): void {
+    while (this.waiting.length > 0) {
+      this.flush()
+      if (this.waiting.length > 0) this.crew.await()
+    }
+  }
+
+  close(): void {
+    this.crew.close()
+  }
 }
 
 /** Only its maker may enter it until all is in it. */

@@ -14,9 +14,9 @@ import {
   S_IFSOCK,
 } from '../abi/linux.js'
 import { close, pread } from '../sys/file.js'
-import { readlinkAt } from '../sys/name.js'
 import { readXattr, xattrNames } from '../sys/xattr.js'
 import { isContent, mapXattr, type Owners } from '../union/metadata.js'
+import { readLinkIn, xattrShown } from '../union/override.js'
 import type { Attr, Name, Result } from '../vfs.js'
 import { check } from './walk.js'
 
@@ -49,7 +49,7 @@ const TYPES: ReadonlyMap<number, Facts['type']> = new Map([
 
 const target = Buffer.alloc(PATH_MAX)
 
-/** The facts that need no content. @param attr of `name` in `dirfd`, as on disk */
+/** The facts that need no content. @param attr of `name` in `dirfd`, as statIn gives them */
 export function factsOf(attr: Attr, owners: Owners, dirfd: number, name: Name, path: Name): Facts {
   const type = TYPES.get(attr.mode & S_IFMT) ?? 'unknown'
   const facts: Facts = {
@@ -60,7 +60,7 @@ export function factsOf(attr: Attr, owners: Owners, dirfd: number, name: Name, p
   }
   if (type === 'file') facts.size = attr.size
   else if (type === 'symlink') {
-    const length = check(readlinkAt(dirfd, name, target), 'read', path)
+    const length = check(readLinkIn(owners, dirfd, name, target), 'read', path)
     facts.target = target.toString('latin1', 0, length)
   } else if (type === 'block' || type === 'char') {
     const { rdev } = attr
@@ -76,15 +76,16 @@ export function xattrsOf(owners: Owners, dirfd: number, name: Name, path: Name):
     if (names !== -EOPNOTSUPP) check(names, 'read the xattrs of', path)
     return []
   }
-  return names
-    .filter(isContent)
-    .sort()
-    .map((xattr) => {
-      const value = readXattr(dirfd, name, xattr)
-      if (typeof value === 'number') throw check(value, `read ${xattr} of`, path)
-      check(mapXattr(xattr, value, owners, 'toShown'), `map the ids in ${xattr} of`, path)
-      return `${xattr}=${value.toString('hex')}`
-    })
+  const lines: string[] = []
+  for (const xattr of names.filter(isContent)) {
+    const visible = xattrShown(owners, xattr)
+    if (visible === undefined) continue
+    const value = readXattr(dirfd, name, xattr)
+    if (typeof value === 'number') throw check(value, `read ${xattr} of`, path)
+    check(mapXattr(visible, value, owners, 'toShown'), `map the ids in ${xattr} of`, path)
+    lines.push(`${visible}=${value.toString('hex')}`)
+  }
+  return lines.sort()
 }
 
 const CHUNK_BYTES = 1024 * 1024

@@ -2,14 +2,15 @@
 
 import { readFileSync } from 'node:fs'
 import { DT_DIR, DT_UNKNOWN, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../abi/linux.js'
-import { statAt, statFs } from '../sys/stat.js'
+import { statFs } from '../sys/stat.js'
 import { CAP_FOWNER, getegid, geteuid, hasCapability } from '../sys/thread.js'
 import type { Layer } from '../union/layer.js'
 import type { Loc } from '../union/loc.js'
 import { isMetacopy } from '../union/metacopy.js'
+import { statIn } from '../union/override.js'
 import { Attr, type Name } from '../vfs.js'
 import type { Counts, LinkMode, Refusal } from './place.js'
-import { showsOtherwise } from './place.js'
+import { showsOtherwise, storesAsShown } from './place.js'
 import type { Source } from './source.js'
 import { check, type MergedDir, walk, within } from './walk.js'
 
@@ -69,7 +70,7 @@ class Seer {
 
   look(dir: MergedDir, loc: Loc, name: Name): void {
     const path = within(dir, name)
-    check(statAt(check(loc.fd(), 'open', dir.path), name, attr), 'look at', path)
+    check(statIn(loc.layer, check(loc.fd(), 'open', dir.path), name, attr), 'look at', path)
     const { counts } = this
     if (this.mode === 'auto' || this.mode === 'only') {
       const refusal = this.refusal(loc, name, path)
@@ -92,9 +93,10 @@ class Seer {
 
   private refusal(loc: Loc, name: Name, path: Name): Refusal | undefined {
     if (this.apart.has(loc.layer) || attr.dev !== loc.layer.dev) return 'EXDEV'
-    const { layer } = loc
-    if (!(layer.uids.identity && layer.gids.identity) && showsOtherwise(loc, loc.fd(), name, path))
-      return 'owner'
+    if (!storesAsShown(loc.layer)) {
+      const otherwise = showsOtherwise(loc, loc.fd(), name, path)
+      if (otherwise !== undefined) return otherwise
+    }
     const isFile = (attr.mode & S_IFMT) === S_IFREG
     if (isFile && loc.impure === true && isMetacopy(loc.fd(), name) === 1) return 'metacopy'
     if (this.restricted && !this.mayLink()) return 'EPERM'

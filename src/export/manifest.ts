@@ -5,9 +5,10 @@ import { createInterface } from 'node:readline'
 import { DT_DIR, DT_UNKNOWN, ENOENT, ENOTDIR } from '../abi/linux.js'
 import { errnoOf, errnoText, LayerfsError } from '../errors.js'
 import { bytesOf, textOf } from '../sys/libc.js'
-import { stat, statAt } from '../sys/stat.js'
+import { statAt } from '../sys/stat.js'
 import { readListing } from '../union/listing.js'
 import type { Loc } from '../union/loc.js'
+import { statIn } from '../union/override.js'
 import { Attr, type Name } from '../vfs.js'
 import { type Facts, factsOf, type Hash, hashOf, loadHash } from './facts.js'
 import { AS_SHOWN, openContent, openQuietly } from './place.js'
@@ -50,7 +51,7 @@ function* lines(source: Source, hash: Hash): Generator<string, void> {
     if (kind === 'leave') continue
     const top = dir.locs[0] as Loc
     const fd = check(top.fd(), 'open', dir.path)
-    check(stat(fd, attr), 'look at', dir.path)
+    check(statIn(top.layer, fd, '.', attr), 'look at', dir.path)
     yield lineOf(dir.path, factsOf(attr, top.layer, fd, '.', dir.path), top.layer.path)
     for (const [at, type] of dir.listing.types.entries())
       if (type !== DT_DIR && type !== DT_UNKNOWN) yield fileLine(source, dir, at, hash)
@@ -62,7 +63,7 @@ function fileLine(source: Source, dir: MergedDir, at: number, hash: Hash): strin
   const loc = dir.listing.from[at] as Loc
   const path = within(dir, name)
   const fd = check(loc.fd(), 'open', dir.path)
-  check(statAt(fd, name, attr), 'look at', path)
+  check(statIn(loc.layer, fd, name, attr), 'look at', path)
   const facts = factsOf(attr, loc.layer, fd, name, path)
   if (facts.type === 'file') facts.hash = hashOf(hash, openContent(source.stack, dir.locs, loc, name), path)
   return lineOf(path, facts, loc.layer.path)

@@ -24,14 +24,15 @@ import {
 import { LayerfsError } from '../errors.js'
 import { IdMap } from '../idmap.js'
 import { clone, close, open } from '../sys/file.js'
-import { linkAt, mknodAt, readlinkAt, symlinkAt } from '../sys/name.js'
-import { chmodAt, stat, statAt, utimensAt } from '../sys/stat.js'
+import { linkAt, mknodAt, symlinkAt } from '../sys/name.js'
+import { chmodAt, statAt, utimensAt } from '../sys/stat.js'
 import { geteuid, inFirstUserNamespace } from '../sys/thread.js'
 import { readXattr, xattrNames } from '../sys/xattr.js'
 import { copyBytes } from '../union/copydata.js'
 import type { Loc } from '../union/loc.js'
 import { isMetacopy, openBelow } from '../union/metacopy.js'
 import { copyMetadata, copyXattrs, isContent, mapXattr, type Owners } from '../union/metadata.js'
+import { readLinkIn, statIn } from '../union/override.js'
 import type { Stack } from '../union/resolve.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { changed, check, type MergedDir, shown, within } from './walk.js'
@@ -44,7 +45,7 @@ import { changed, check, type MergedDir, shown, within } from './walk.js'
 export type LinkMode = 'auto' | 'only' | 'clone' | 'copy'
 
 /** Why a file could not be linked: an errno's name, or what of its metadata shows differently than it is stored. */
-export type Refusal = 'EXDEV' | 'EMLINK' | 'EPERM' | 'EOPNOTSUPP' | 'owner' | 'metacopy'
+export type Refusal = 'EXDEV' | 'EMLINK' | 'EPERM' | 'EOPNOTSUPP' | 'owner' | 'override' | 'metacopy'
 
 /** What has been put into the new tree so far. */
 export class Counts {
@@ -107,23 +108,34 @@ export function openContent(stack: Stack, locs: readonly Loc[], container: Loc, 
   return openQuietly(dirfd, name)
 }
 
-/** Whether a file's owner, or an id in its ACLs or capabilities, shows as another than is stored. */
-export function showsOtherwise({ layer }: Loc, fd: number, name: Name, path: Name): boolean {
-  check(statAt(fd, name, attr), 'look at', path)
-  if (layer.uids.toShown(attr.uid) !== attr.uid || layer.gids.toShown(attr.gid) !== attr.gid) return true
+/** Whether all files of a layer have on disk the owner, mode and type that they show. */
+export const storesAsShown = ({ uids, gids, override }: Owners): boolean =>
+  uids.identity && gids.identity && override === undefined
+
+const stored = new Attr()
+
+/**
+ * Whether a file shows otherwise than it is stored: another owner, also in its ACLs or capabilities, or what an
+ * override xattr says.
+ */
+export function showsOtherwise({ layer }: Loc, fd: number, name: Name, path: Name): Refusal | undefined {
+  check(statAt(fd, name, stored), 'look at', path)
+  check(statIn(layer, fd, name, attr), 'look at', path)
+  if (attr.uid !== stored.uid || attr.gid !== stored.gid || attr.mode !== stored.mode) return 'override'
+  if (layer.uids.toShown(attr.uid) !== attr.uid || layer.gids.toShown(attr.gid) !== attr.gid) return 'owner'
   const names = xattrNames(fd, name)
   if (typeof names === 'number') {
     if (names !== -EOPNOTSUPP) check(names, 'read the xattrs of', path)
-    return false
+    return undefined
   }
   for (const xattr of names) {
     const value = readXattr(fd, name, xattr)
     if (typeof value === 'number') throw check(value, `read ${xattr} of`, path)
-    const stored = Buffer.from(value)
+    const kept = Buffer.from(value)
     check(mapXattr(xattr, value, layer, 'toShown'), `map the ids in ${xattr} of`, path)
-    if (!value.equals(stored)) return true
+    if (!value.equals(kept)) return 'owner'
   }
-  return false
+  return undefined
 }
 
 export class Placer {
@@ -147,6 +159,13 @@ export class Placer {
     private readonly wanted: (xattr: string) => boolean = isContent,
     private readonly raw = false,
   ) {}
+
+  /** Whether an entry can be linked without looking at it first. */
+  linksBlindly(loc: Loc, type: number): boolean {
+    if (this.mode !== 'auto' && this.mode !== 'only') return false
+    if (!storesAsShown(loc.layer) || this.unlinkable(loc) !== undefined) return false
+    return this.raw || type !== DT_REG || loc.impure !== true
+  }
 
   /** Puts entry `at` of a directory's listing, no directory itself, into `to`. @throws LayerfsError that names it */
   place(dir: MergedDir, at: number, to: Loc): void {
@@ -185,8 +204,10 @@ export class Placer {
     const known = this.unlinkable(loc)
     if (known !== undefined) return known
     const fd = check(loc.fd(), 'open', dir.path)
-    const { uids, gids } = loc.layer
-    if (!(uids.identity && gids.identity) && showsOtherwise(loc, fd, name, within(dir, name))) return 'owner'
+    if (!storesAsShown(loc.layer)) {
+      const otherwise = showsOtherwise(loc, fd, name, within(dir, name))
+      if (otherwise !== undefined) return otherwise
+    }
     if (type === DT_REG && loc.impure === true && !this.raw) {
       if (check(isMetacopy(fd, name), 'look at', within(dir, name)) === 1) return 'metacopy'
     }
@@ -201,7 +222,7 @@ export class Placer {
   /** Makes the file anew: a further name of a copy made before, or a clone or copy. */
   private copy(dir: MergedDir, loc: Loc, name: Name, to: Loc): void {
     const path = within(dir, name)
-    check(statAt(check(loc.fd(), 'open', dir.path), name, attr), 'look at', path)
+    check(statIn(loc.layer, check(loc.fd(), 'open', dir.path), name, attr), 'look at', path)
     const type = attr.mode & S_IFMT
     if (type === S_IFDIR) throw changed(path)
     const key = attr.nlink > 1 ? `${attr.dev}:${attr.ino}` : undefined
@@ -220,7 +241,7 @@ export class Placer {
       const fd = check(loc.fd(), 'open', dir.path)
       const toFd = check(to.fd(), 'open the new', dir.path)
       if (type === S_IFLNK) {
-        const length = check(readlinkAt(fd, name, target), 'read', path)
+        const length = check(readLinkIn(loc.layer, fd, name, target), 'read', path)
         check(symlinkAt(target.toString('latin1', 0, length), toFd, name), 'make', path)
       } else check(mknodAt(toFd, name, attr.mode, attr.rdev), 'make', path)
       this.counts.made++
@@ -251,7 +272,7 @@ export class Placer {
   keepDirectory(dir: MergedDir, to: Loc): void {
     const top = dir.locs[0] as Loc
     const fd = check(top.fd(), 'open', dir.path)
-    check(stat(fd, attr), 'look at', dir.path)
+    check(statIn(top.layer, fd, '.', attr), 'look at', dir.path)
     this.keep(top.layer, fd, '.', attr, check(to.fd(), 'open the new', dir.path), '.', dir.path)
   }
 
@@ -285,7 +306,7 @@ export class Placer {
     let r: Result = 0
     if ((a.mode & S_IFMT) !== S_IFLNK) r = chmodAt(toFd, name, a.mode & 0o1777)
     if (r >= 0) {
-      const allowed = (x: string): boolean => this.wanted(x) && !x.startsWith('security.')
+      const allowed = (x: string): boolean => this.wanted(x) && !x.includes('security.')
       r = copyXattrs(from, dirfd, fromName, AS_SHOWN, toFd, name, allowed)
     }
     return r < 0 ? r : utimensAt(toFd, name, a.atime, a.atimeNs, a.mtime, a.mtimeNs)

@@ -7,9 +7,9 @@ import { Layer } from '../union/layer.js'
 import type { Loc } from '../union/loc.js'
 import { rootLocs, type Stack } from '../union/resolve.js'
 
-/** How a stack is to be read: its id maps, and whether redirects count. */
+/** How a stack is to be read: its id maps, and whether redirects and override xattrs count. */
 export type ReadOptions = Partial<
-  Pick<StackOptions, 'uidmap' | 'gidmap' | 'squashUid' | 'squashGid' | 'redirect'>
+  Pick<StackOptions, 'uidmap' | 'gidmap' | 'squashUid' | 'squashGid' | 'redirect' | 'override'>
 >
 
 /** A stack in use. */

@@ -6,6 +6,7 @@ import { stat, statAt } from '../sys/stat.js'
 import { readListing } from '../union/listing.js'
 import type { Loc } from '../union/loc.js'
 import type { Owners } from '../union/metadata.js'
+import { statIn } from '../union/override.js'
 import { Attr, type Name } from '../vfs.js'
 import { factsOf, type Hash, hashOf, loadHash, xattrsOf } from './facts.js'
 import { compareFacts, type Difference } from './manifest.js'
@@ -81,7 +82,7 @@ class Verifier {
   private directory(dir: MergedDir, out: Loc): void {
     const top = dir.locs[0] as Loc
     const fd = check(top.fd(), 'open', dir.path)
-    check(stat(fd, wanted), 'look at', dir.path)
+    check(statIn(top.layer, fd, '.', wanted), 'look at', dir.path)
     const outFd = out.fd()
     const names = outFd < 0 ? outFd : readListing([out])
     if (typeof names === 'number') {
@@ -99,7 +100,7 @@ class Verifier {
     const loc = dir.listing.from[at] as Loc
     const path = within(dir, name)
     const fd = check(loc.fd(), 'open', dir.path)
-    check(statAt(fd, name, wanted), 'look at', path)
+    check(statIn(loc.layer, fd, name, wanted), 'look at', path)
     const outFd = out.fd()
     const r = outFd < 0 ? outFd : statAt(outFd, name, got)
     if (r === -ENOENT || outFd < 0) {

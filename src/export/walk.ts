@@ -127,7 +127,8 @@ export async function drive<T>(
     if (step.done === true) return step.value
     if (performance.now() - since < TURN_MS) continue
     await new Promise((resume) => setImmediate(resume))
-    signal?.throwIfAborted()
+    // Within the computation, so that it cleans up.
+    if (signal?.aborted === true) steps.throw(signal.reason)
     tick?.()
     since = performance.now()
   }

@@ -1,7 +1,7 @@
 /** The commands `export` and `verify`. */
 import fs from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { statx } from '../support/sys.js'
+import { statx, utimens } from '../support/sys.js'
 import { Bench, exitOf, inode, layerfs, symlink } from './kit.js'
 
 let bench: Bench
@@ -58,6 +58,28 @@ describe('layerfs export', () => {
     const ran = layerfs(['export', '--upper', upper, '--lower', top, '--lower', base, bench.at('out')])
     expect(ran.code, ran.err).toBe(0)
     expect(inode(bench.at('out/etc/motd'))).toBe(inode(`${upper}/etc/motd`))
+  })
+
+  it('of a large tree, by several threads, is as exact as that of a small one', () => {
+    const large = bench.make('large', {})
+    for (let d = 0; d < 150; d++) {
+      fs.mkdirSync(`${large}/dir${d}/below`, { recursive: true })
+      for (let f = 0; f < 100; f++) fs.writeFileSync(`${large}/dir${d}/file${f}`, '')
+      fs.symlinkSync('file1', `${large}/dir${d}/below/link`)
+      fs.chmodSync(`${large}/dir${d}`, 0o500 + (d % 8))
+      utimens(`${large}/dir${d}`, 1e9 + d, d, 1e9 + d, d)
+    }
+    utimens(large, 1e9, 0, 1e9, 0)
+    const ran = layerfs(['export', '--lower', large, bench.at('out'), '--verify', '--json'])
+    expect(ran.code, ran.err).toBe(0)
+    expect(JSON.parse(ran.out)).toMatchObject({
+      linked: 15_150,
+      directories: 301,
+      refusals: {},
+      differences: [],
+    })
+    expect(statx(bench.at('out/dir7'))).toMatchObject({ mode: 0o040507, mtime: 1e9 + 7, mtimeNs: 7 })
+    expect(inode(bench.at('out/dir149/file99'))).toBe(inode(`${large}/dir149/file99`))
   })
 
   it('takes the stack of a mount, what is written there included', () => {

@@ -7,7 +7,7 @@ import { exportTree } from '../../src/export/export.js'
 import { verifyExport } from '../../src/export/verify.js'
 import { makedev } from '../../src/sys/stat.js'
 import { mountOverlay, umount } from '../support/mounts.js'
-import { mknod, setxattr, statx, utimens } from '../support/sys.js'
+import { listxattr, mknod, setxattr, statx, utimens } from '../support/sys.js'
 import { compareTrees } from '../support/tree.js'
 import { Bench, hardlink, inode, symlink, whiteout } from './kit.js'
 
@@ -220,6 +220,26 @@ describe('owners that show shifted', () => {
     const out = await exported([base], { uidmap: maps, gidmap: maps })
     expect(inode(`${out}/file`)).not.toBe(inode(`${base}/file`))
     expect(inode(`${out}/plain`)).toBe(inode(`${base}/plain`))
+  })
+})
+
+describe('owners and modes kept in an xattr', () => {
+  const KEPT = 'user.containers.override_stat'
+
+  it('are given to copies, and files without stay links', async () => {
+    const base = bench.make('base', { program: 'x', plain: 'p', link: 'program', dir: { in: 'i' } })
+    setxattr(base, KEPT, '0:0:0755:dir')
+    setxattr(`${base}/program`, KEPT, '7:8:04755:file')
+    setxattr(`${base}/link`, KEPT, '7:8:0777:symlink')
+    setxattr(`${base}/dir`, KEPT, '9:9:0700:dir')
+    const out = await exported([base], { override: 'xattr' })
+    expect(statx(`${out}/program`)).toMatchObject({ uid: 7, gid: 8, mode: 0o104755, nlink: 1 })
+    expect(fs.readlinkSync(`${out}/link`)).toBe('program')
+    expect(statx(`${out}/dir`)).toMatchObject({ uid: 9, gid: 9, mode: 0o040700 })
+    expect(inode(`${out}/plain`)).toBe(inode(`${base}/plain`))
+    expect(listxattr(`${out}/program`)).toEqual([])
+    const done = await exportTree(spec(base), bench.at('again'), { override: 'xattr', dryRun: true })
+    expect(done).toMatchObject({ linked: 2, refusals: { override: 2 } })
   })
 })
 
