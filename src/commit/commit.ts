@@ -30,6 +30,8 @@ export interface CommitOptions extends TargetOptions {
   /** `clone` by default: the upper may be written again, and must not change the layer then. */
   link?: LinkMode
   signal?: AbortSignal
+  /** The caller has it mounted, and sees to it that nothing is written meanwhile. */
+  mounted?: true
 }
 
 export interface CommitSummary {
@@ -64,7 +66,7 @@ export async function commitUpper(
   const layers = openLayers(specs)
   let lock = -1
   try {
-    lock = lockUpper(layers[0] as Layer)
+    if (options.mounted !== true) lock = lockUpper(layers[0] as Layer)
     const source = sourceOf(layers)
     const target = Target.at(out, layers, options)
     const { path } = target

@@ -15,15 +15,17 @@ import { isOciMark } from './whiteout.js'
  * Empties the upper: the mount shows its lowers again. Takes time by what had changed, not by what the lowers hold.
  * Directories of the lowers stay the nodes they were; a changed file that is still open lives on without a name.
  *
+ * @param renew gives the upper's root the look it began with
  * @returns how many open files have lost their names so; -errno
  */
-export function reset(core: Core, root: Dir): Result {
+export function reset(core: Core, root: Dir, renew: () => void): Result {
   const { workdir } = core
   let orphans = revert(core, root, (child) => isLowerPart(root, child))
   if (workdir === undefined || orphans < 0) return orphans
   let r = emptyDir(root.upperLoc.fd(), '.')
   if (r >= 0 && workdir.indexFd >= 0) r = emptyDir(workdir.indexFd, '.')
   if (r < 0) orphans = r
+  renew()
   core.table.showAll()
   return orphans
 }

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { LayerfsError } from '../errors.js'
 import { utimensAt } from '../sys/stat.js'
+import { removeXattr, xattrNames } from '../sys/xattr.js'
 import { Attr } from '../vfs.js'
 import { Layer, type UnionOptions } from './layer.js'
+import { isContent } from './metadata.js'
 import { setMode, setOwner, statIn } from './override.js'
 import type { Stack } from './resolve.js'
 import { Workdir } from './workdir.js'
@@ -17,6 +19,8 @@ export interface OpenStack {
   workdir: Workdir | undefined
   /** The upper is a temporary directory: this is it. */
   ephemeral: string | undefined
+  /** Gives the root of an emptied ephemeral upper the look it began with. */
+  renew(): void
   close(): void
 }
 
@@ -47,7 +51,12 @@ export function openStack(options: UnionOptions): OpenStack {
     }
     const privileged = workdir === undefined || workdir.namespace === 'trusted'
     const stack = { layers: opened, upper, followRedirects: options.redirect !== 'off' && privileged }
-    return { stack, workdir, ephemeral: ephemeral?.upper.path, close }
+    const renew = (): void => {
+      if (upper === undefined || ephemeral === undefined) return
+      dropXattrs(upper)
+      likeLower(upper, opened[1])
+    }
+    return { stack, workdir, ephemeral: ephemeral?.upper.path, renew, close }
   } catch (error) {
     close()
     throw error
@@ -76,6 +85,14 @@ function likeLower(upper: Layer, lower: Layer | undefined): void {
   if (uid >= 0 && gid >= 0) setOwner(upper, fd, '.', uid, gid)
   setMode(upper, fd, '.', attr.mode & 0o7777)
   utimensAt(fd, '.', attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+}
+
+/** Of the upper's root, those that are no marks of ours. */
+function dropXattrs(upper: Layer): void {
+  const fd = upper.root.fd()
+  const names = xattrNames(fd, '.')
+  if (typeof names === 'number') return
+  for (const name of names) if (isContent(name)) removeXattr(fd, '.', name)
 }
 
 /** Neither may the upper be seen through a lower, nor a lower change with the upper. */

@@ -279,7 +279,7 @@ export class Union implements Filesystem {
   }
 
   reset(): Result {
-    return this.opened.ephemeral !== undefined ? reset(this.core, this.root) : -EPERM
+    return this.opened.ephemeral !== undefined ? reset(this.core, this.root, this.opened.renew) : -EPERM
   }
 
   reload(): Result {

@@ -50,6 +50,8 @@ export class Workdir {
     readonly namespace: OverlayNamespace | undefined,
     readonly form: WhiteoutForm,
     readonly volatile: boolean,
+    /** An ephemeral upper is nobody's once it is given back. */
+    private readonly kept: boolean,
     private readonly upper: Layer,
   ) {}
 
@@ -70,7 +72,7 @@ export class Workdir {
 
   /** Ends the use of the upper: what is pending reaches the disk, the lock is given back. */
   close(): void {
-    if (this.volatile) {
+    if (this.volatile && this.kept) {
       syncfs(this.upperFd)
       removeTree(this.fd, INCOMPAT)
     }
@@ -135,7 +137,17 @@ export class Workdir {
       check(mkdirAt(fd, `${INCOMPAT}/${VOLATILE}`, 0o700), 'make', `${path}/${WORK}/${INCOMPAT}/${VOLATILE}`)
     }
     const indexFd = options.index ? openIndex(outer, path) : -1
-    return new Workdir(fd, upperFd, outer, indexFd, namespace, form, options.volatile, upper)
+    return new Workdir(
+      fd,
+      upperFd,
+      outer,
+      indexFd,
+      namespace,
+      form,
+      options.volatile,
+      !options.ephemeral,
+      upper,
+    )
   }
 }
 
