@@ -57,9 +57,12 @@ export function build(core: Core, workdir: Workdir, node: Node, temporary: Name,
   if (made < 0) return made
   const kept = copyMetadata(layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   // Only files and directories may have `user.` xattrs: xattr(7).
-  const marked = !anchored && workdir.namespace !== 'user'
+  const marked = !anchored && workdir.namespace !== 'user' && mayNoteOrigin(workdir)
   return kept < 0 || !marked ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
 }
+
+/** Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents. */
+const mayNoteOrigin = (workdir: Workdir): boolean => source.nlink === 1 || workdir.indexFd >= 0
 
 function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Result {
   const loc = dir.locs[0] as Loc
@@ -95,8 +98,7 @@ function buildFile(
     r = fill(core, node, from, name, to, temporary)
     if (r === PARKED) return r
   }
-  // Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents.
-  if (r >= 0 && name.length > 0 && (source.nlink === 1 || workdir.indexFd >= 0))
+  if (r >= 0 && name.length > 0 && mayNoteOrigin(workdir))
     r = setOrigin(core, workdir, temporary, node.container, name)
   if (r >= 0)
     r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)

@@ -161,7 +161,7 @@ export function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Re
 const copied = new Attr()
 
 /** Whether the copy of a file with several links notes which lower file it came from. */
-const notesOrigin = (node: Node): boolean => !node.isRegular || node.indexed !== undefined
+const notesOrigin = (node: Node): boolean => node.indexed !== undefined
 
 /** A copy that notes no origin is listed by its own number: it shows that one once its node has been forgotten. */
 function enlistCopy(node: Node, parent: Dir, name: Name, upper: Loc, copy: Attr): void {
