@@ -31,7 +31,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   store: ['vfs', 'idmap', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
   snapshotter: ['sys', 'store'],
   oci: ['sys', 'idmap', 'options', 'store', 'diff', 'export'],
-  testing: ['options', 'sys', 'mount', 'diff', 'commit'],
+  testing: ['vfs', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
 }
 /** May import everything: the commands, and what the package exports. */
 const ROOTS = ['cli', 'compat', 'index']

@@ -1,0 +1,54 @@
+/** Filling a directory that has to stay the one it is. */
+
+import { readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../abi/linux.js'
+import { check } from '../export/walk.js'
+import { close, open } from '../sys/file.js'
+import { bytesOf } from '../sys/libc.js'
+import { chmodAt, chownAt, stat, utimensAt } from '../sys/stat.js'
+import { readXattr, removeXattr, setXattr, xattrNames } from '../sys/xattr.js'
+import { Attr } from '../vfs.js'
+
+/** Moves all that `from` holds to the empty `to` on the same filesystem, gives it the look of `from`, and removes that. */
+export function moveAll(from: string, to: string): void {
+  for (const name of readdirSync(from, 'buffer')) renameSync(within(from, name), within(to, name))
+  likeDirectory(from, to)
+  rmdirSync(from)
+}
+
+/** Removes all that a directory holds. */
+export function emptyOut(dir: string): void {
+  for (const name of readdirSync(dir, 'buffer')) rmSync(within(dir, name), { recursive: true, force: true })
+}
+
+const within = (dir: string, name: Buffer): Buffer => Buffer.concat([Buffer.from(`${dir}/`), name])
+
+const attr = new Attr()
+
+/** Gives a directory the owner, mode, xattrs and times of another, which has all that it has besides. */
+function likeDirectory(from: string, to: string): void {
+  const fds = [from, to].map((path) => open(AT_FDCWD, bytesOf(path), O_RDONLY | O_DIRECTORY))
+  const [a = -1, b = -1] = fds
+  try {
+    check(a, 'open', bytesOf(from))
+    check(b, 'open', bytesOf(to))
+    check(stat(a, attr), 'look at', bytesOf(from))
+    check(chownAt(b, '', attr.uid, attr.gid), 'give', bytesOf(to))
+    check(chmodAt(b, '.', attr.mode & 0o7777), 'set the mode of', bytesOf(to))
+    const [had, has] = [xattrsOf(b), xattrsOf(a)]
+    for (const name of had) if (!has.includes(name)) removeXattr(b, '.', name)
+    for (const name of has) {
+      const value = readXattr(a, '.', name)
+      check(typeof value === 'number' ? value : setXattr(b, '.', name, value), `set ${name} of`, bytesOf(to))
+    }
+    check(utimensAt(b, '.', attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs), 'set times of', bytesOf(to))
+  } finally {
+    for (const fd of fds) if (fd >= 0) close(fd)
+  }
+}
+
+/** Those that users see, and the opaque mark; the rest a mount sets anew. */
+function xattrsOf(fd: number): string[] {
+  const names = xattrNames(fd, '.')
+  return typeof names === 'number' ? [] : names.filter((name) => !/\.overlay\.(impure|origin)$/.test(name))
+}
