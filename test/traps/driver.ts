@@ -62,7 +62,7 @@ for (const [i, name] of job.names.entries()) {
   const dir = path.join(job.scratch, `trap-${i}`)
   fs.mkdirSync(dir)
   try {
-    const place = new Place(dir, job.as, server)
+    const place = new Place(dir, job.as, path.join(job.library, '../../bin/layerfs.js'), server)
     await TRAPS.get(name)?.run(place)
     if (fs.readdirSync(place.mnt()).length > 0) await place.unmount()
     say({ name })

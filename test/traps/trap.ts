@@ -23,6 +23,8 @@ export class Place {
   constructor(
     readonly dir: string,
     readonly as: Identity,
+    /** bin/layerfs.js */
+    readonly bin: string,
     private readonly server: () => Promise<Server>,
   ) {
     for (const name of ['upper', 'work', 'lower', 'lowest', 'mnt']) fs.mkdirSync(this.at(name))

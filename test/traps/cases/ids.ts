@@ -8,6 +8,7 @@ import {
   equal,
   exists,
   fails,
+  list,
   mkdir,
   ok,
   perms,
@@ -198,5 +199,32 @@ export const ids: Traps = {
     deepEqual(listxattr(p.mnt('d')), [])
     equal(xattr(p.upper('d'), opaque), 'y')
     equal(stat(p.mnt('d')).isDirectory(), true)
+  },
+
+  '31 an override xattr that makes no sense leaves that one file as it is on disk': async (p) => {
+    const override = 'user.containers.override_stat'
+    const values: Record<string, string> = {
+      good: '0:0:0751:file',
+      empty: '',
+      word: 'garbage',
+      short: '0:0',
+      huge: '99999999999:0:0600',
+      mode: '0:0:0999',
+      whiteout: '0:0:0644:char-0-0',
+      directory: '0:0:0755:dir',
+      long: '0'.repeat(2000),
+    }
+    setxattr(p.lower(), override, '0:0:0755:dir')
+    for (const [name, value] of Object.entries(values)) {
+      write(p.lower(name))
+      setxattr(p.lower(name), override, value)
+    }
+    await p.mount({ override: 'xattr' })
+    deepEqual(list(p.mnt()), Object.keys(values).sort())
+    for (const name of Object.keys(values)) {
+      equal(perms(p.mnt(name)), name === 'good' ? 0o751 : 0o644)
+      equal(stat(p.mnt(name)).isFile(), true)
+      equal(read(p.mnt(name)), name)
+    }
   },
 }

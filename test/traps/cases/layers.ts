@@ -145,6 +145,38 @@ export const layers: Traps = {
     equal(read(p.mnt('f')), 'written')
   },
 
+  '33 an export links what may be linked, copies the rest and says why': async (p) => {
+    mkdir(p.lower('d'))
+    write(p.lower('d', 'f'))
+    write(p.lower('shifted'))
+    const layerfs = (...words: string[]): string =>
+      execFileSync(process.execPath, [p.bin, 'export', '--json', ...words], { timeout: 30_000 }).toString()
+    const plain = JSON.parse(layerfs('--lower', p.lower(), p.at('out'))) as Record<string, unknown>
+    deepEqual([plain.linked, plain.copied, plain.cloned], [2, 0, 0])
+    equal(statx(p.at('out', 'd', 'f')).ino, statx(p.lower('d', 'f')).ino)
+    // An owner that the layer does not have on disk cannot be had by a link.
+    const { uid } = fs.statSync(p.lower())
+    const map = `${uid === 0 ? '0:0:1' : `${uid}:${uid}:1`}`
+    const same = JSON.parse(layerfs('--lower', p.lower(), `--uidmap=${map}`, p.at('same'))) as Record<
+      string,
+      unknown
+    >
+    equal(same.linked, 2)
+    if (p.as === 'plain') return
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', mkdir(p.at('other'))], { timeout: 30_000 })
+    const apart = JSON.parse(layerfs('--lower', p.lower(), p.at('other', 'out'))) as Record<string, unknown>
+    deepEqual([apart.linked, apart.refusals], [0, { EXDEV: 2 }])
+    equal(read(p.at('other', 'out', 'd', 'f')), 'f')
+    if (p.root) {
+      const shifted = JSON.parse(
+        layerfs('--lower', p.lower(), '--uidmap=0:100000:10', p.at('shifted-out')),
+      ) as Record<string, unknown>
+      deepEqual([shifted.linked, shifted.refusals], [0, { owner: 2 }])
+      equal(statx(p.at('shifted-out', 'shifted')).uid, 100_000)
+    }
+    execFileSync('umount', [p.at('other')], { timeout: 30_000 })
+  },
+
   '34 statfs, locks and running programs are as on a disk, and descriptors stay few': async (p) => {
     for (let i = 0; i < 1500; i++) mkdir(p.lower(`d${i % 50}`, `e${i}`))
     fs.copyFileSync('/bin/true', p.lower('program'))
