@@ -111,7 +111,7 @@ async function shown(
   })
   const total = await countFiles(stack.layers, stack.options, signal)
   const since = performance.now()
-  const bar = new Progress(
+  const bar = await Progress.start(
     total,
     '{linked} linked {copied} copied {size} {rate}/s',
     figures({ linked: 0, cloned: 0, copied: 0, bytes: 0 }, 0),

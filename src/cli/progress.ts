@@ -1,5 +1,5 @@
 /** What long commands share: progress on a terminal, and an end by signal that leaves nothing behind. */
-import cliProgress from 'cli-progress'
+import type { SingleBar } from 'cli-progress'
 import { LayerfsError } from '../errors.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -22,11 +22,17 @@ export const watched = (): boolean => process.stderr.isTTY === true
 
 /** A bar on standard error with figures of the command's own. */
 export class Progress {
-  private readonly bar: cliProgress.SingleBar
+  private constructor(private readonly bar: SingleBar) {}
 
   /** @param figures names of the payload's members, in cli-progress's braces */
-  constructor(total: number, figures: string, initial: Readonly<Record<string, string | number>>) {
-    this.bar = new cliProgress.SingleBar(
+  static async start(
+    total: number,
+    figures: string,
+    initial: Readonly<Record<string, string | number>>,
+  ): Promise<Progress> {
+    // Loaded here, as most commands show no progress.
+    const { default: cliProgress } = await import('cli-progress')
+    const bar = new cliProgress.SingleBar(
       {
         format: `{bar} {percentage}% {value}/{total} files ${figures} ETA {eta_formatted}`,
         barsize: 24,
@@ -37,7 +43,8 @@ export class Progress {
       },
       cliProgress.Presets.shades_classic,
     )
-    this.bar.start(total, 0, initial)
+    bar.start(total, 0, initial)
+    return new Progress(bar)
   }
 
   update(done: number, figures: Readonly<Record<string, string | number>>): void {
