@@ -83,8 +83,10 @@ export function openNode(core: Core, node: Node, flags: number): Result {
   const dirfd = node.container.fd()
   if (dirfd < 0) return dirfd
   if (node.inUpper) return openData(core, node, dirfd, node.name, flags)
-  const fd = openData(core, node, dirfd, node.name, flags | O_NOATIME)
-  return fd === -EPERM ? openData(core, node, dirfd, node.name, flags) : fd
+  // A lower may have put a FIFO in the place of the file meanwhile: that must not hold us up.
+  const quick = flags | O_NONBLOCK
+  const fd = openData(core, node, dirfd, node.name, quick | O_NOATIME)
+  return fd === -EPERM ? openData(core, node, dirfd, node.name, quick) : fd
 }
 
 export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
