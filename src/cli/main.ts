@@ -29,6 +29,11 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
     describe: 'list the mounts of layerfs',
     load: async () => (await import('./list.js')).command,
   },
+  run: {
+    usage: 'run',
+    describe: 'run a program in a mount of its own, whose changes are dropped',
+    load: async () => (await import('./run.js')).command,
+  },
   which: {
     usage: 'which <path>',
     describe: 'tell which layer provides a file',

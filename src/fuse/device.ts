@@ -1,5 +1,5 @@
-import { closeSync } from 'node:fs'
 import { backingClose, backingOpen, secondIsReadable, writeFd } from '../sys/device.js'
+import { close } from '../sys/file.js'
 import type { Result } from '../vfs.js'
 import type { Device } from './session.js'
 import { type Waiter, type WakeMode, waiter } from './wake.js'
@@ -41,6 +41,6 @@ export class FuseDevice implements Device {
   /** Ends the connection where it still stands: what waits for an answer gets ECONNABORTED. */
   close(): void {
     this.waiter.close()
-    closeSync(this.fd)
+    close(this.fd)
   }
 }

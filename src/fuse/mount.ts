@@ -1,9 +1,10 @@
 /** Attaches /dev/fuse to a directory: by mount(2) where that is allowed, else through fusermount3. And detaches it. */
 
 import { spawnSync } from 'node:child_process'
-import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import * as L from '../abi/linux.js'
 import { errnoOf, errnoText, LayerfsError } from '../errors.js'
+import { close, open } from '../sys/file.js'
 import { mountAt, mount as mountCall, umount } from '../sys/mount.js'
 import { receiveFd, socketPair } from '../sys/socket.js'
 import { CAP_SYS_ADMIN, getegid, geteuid, hasCapability } from '../sys/thread.js'
@@ -72,7 +73,7 @@ export function attach(options: AttachOptions): Attached {
     const fd = openDevice()
     const r = direct(fd, mountpoint, type, options)
     if (r >= 0) return { fd, means: 'mount(2)', mountpoint }
-    closeSync(fd)
+    close(fd)
     // A container's root without CAP_SYS_ADMIN: what follows will say so, if it cannot help either.
     if (r !== -L.EPERM) throw mountFailed(mountpoint, r)
     if (geteuid() === 0) {
@@ -111,18 +112,17 @@ function checkMountpoint(path: string, type: string): string {
   }
 }
 
+/** Opened and closed by the system's own calls: node closes what a worker thread has opened once that thread ends. */
 function openDevice(): number {
-  try {
-    return openSync(DEVICE, 'r+')
-  } catch (error) {
-    const errno = errnoOf(error) ?? L.EIO
-    if (errno === L.ENOENT || errno === L.ENODEV || errno === L.ENXIO) {
-      const what = `there is no ${DEVICE}: load the fuse module (modprobe fuse), or give the container the device`
-      throw new LayerfsError('FUSE_MISSING', what, { errno, path: DEVICE })
-    }
-    const what = `${DEVICE} may not be opened: ${errnoText(errno)}; it has to be readable and writable here`
-    throw new LayerfsError('FUSE_DENIED', what, { errno, path: DEVICE })
+  const fd = open(L.AT_FDCWD, DEVICE, L.O_RDWR)
+  if (fd >= 0) return fd
+  const errno = -fd
+  if (errno === L.ENOENT || errno === L.ENODEV || errno === L.ENXIO) {
+    const what = `there is no ${DEVICE}: load the fuse module (modprobe fuse), or give the container the device`
+    throw new LayerfsError('FUSE_MISSING', what, { errno, path: DEVICE })
   }
+  const what = `${DEVICE} may not be opened: ${errnoText(errno)}; it has to be readable and writable here`
+  throw new LayerfsError('FUSE_DENIED', what, { errno, path: DEVICE })
 }
 
 /** Words for the kernel's FUSE that are no flags. allow_root is checked by the session. */
@@ -179,14 +179,14 @@ function throughHelper(mountpoint: string, type: string, options: AttachOptions)
       stdio: ['ignore', 'ignore', 'pipe', theirs],
       env: { ...process.env, _FUSE_COMMFD: '3' },
     })
-    closeSync(theirs)
+    close(theirs)
     if (ran.error !== undefined) throw helperMissing(ran.error)
     if (ran.status !== 0) throw helperFailed(mountpoint, ran.stderr.toString())
     const fd = receiveFd(ours)
     if (fd === undefined || fd < 0) throw helperFailed(mountpoint, 'it handed over no descriptor')
     return fd
   } finally {
-    closeSync(ours)
+    close(ours)
   }
 }
 

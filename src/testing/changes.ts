@@ -34,7 +34,7 @@ export const changesOf = (
   diffStacks(old, now, options, ({ changes }) => {
     const all: FixtureChange[] = []
     for (const { path, kind } of changes)
-      if (kind !== 'same') all.push({ path: shown(path), change: letterOf(kind), kind })
+      if (kind !== 'same') all.push({ path: shown(path).slice(1), change: letterOf(kind), kind })
     return all
   })
 

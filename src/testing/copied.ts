@@ -13,7 +13,7 @@ import { mknodAt } from '../sys/name.js'
 import { changesOf, type FixtureChange, patchBetween } from './changes.js'
 import type { Fixture, Leak, Snapshot } from './fixture.js'
 import { leaksIn, tellLeaks } from './leaks.js'
-import { stackOf } from './mounted.js'
+import { givesAway, stackOf } from './mounted.js'
 import { emptyOut, moveAll } from './move.js'
 import { Place } from './place.js'
 
@@ -46,7 +46,9 @@ export class CopiedFixture implements Fixture {
   }
 
   diff(): Promise<FixtureChange[]> {
-    return changesOf(this.lowers, [{ path: this.path }], this.read)
+    // Who may not give files away has copies that are all his own.
+    const owners = givesAway() ? {} : { squashUid: 0, squashGid: 0 }
+    return changesOf(this.lowers, [{ path: this.path }], { ...this.read, ...owners })
   }
 
   patch(): Promise<string> {

@@ -9,6 +9,7 @@ import { type Mount, mount } from '../mount.js'
 import { type LayerSpec, type MountInput, withDefaults } from '../options.js'
 import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
+import { geteuid, inFirstUserNamespace } from '../sys/thread.js'
 import { changesOf, type FixtureChange, patchBetween } from './changes.js'
 import type { Fixture, Leak, Snapshot } from './fixture.js'
 import { leaksIn, tellLeaks } from './leaks.js'
@@ -31,6 +32,9 @@ export function stackOf(input: MountInput): { lowers: LayerSpec[]; read: ReadOpt
   }
 }
 
+/** Whether this process may give files to anybody. */
+export const givesAway = (): boolean => geteuid() === 0 && inFirstUserNamespace()
+
 export class MountedFixture implements Fixture {
   readonly how = 'mount'
   private snapshots = 0
@@ -41,6 +45,8 @@ export class MountedFixture implements Fixture {
     readonly upper: string,
     private readonly lowers: readonly LayerSpec[],
     private readonly read: ReadOptions,
+    /** The root of the upper could not be made like that of the lowers: this user may not. */
+    private readonly unlike: boolean,
   ) {}
 
   get path(): string {
@@ -63,7 +69,8 @@ export class MountedFixture implements Fixture {
       const mounted = await mount(asked)
       const upper = (mounted.status().engine as { ephemeral: string }).ephemeral
       place.use(upper)
-      return new MountedFixture(place, mounted, upper, lowers, read)
+      const unlike = !givesAway() && (await changesOf(lowers, [{ path: upper }, ...lowers], read)).length > 0
+      return new MountedFixture(place, mounted, upper, lowers, read, unlike)
     } catch (error) {
       place.remove()
       throw error
@@ -74,9 +81,10 @@ export class MountedFixture implements Fixture {
     return [{ path: this.upper }, ...this.lowers]
   }
 
-  diff(): Promise<FixtureChange[]> {
+  async diff(): Promise<FixtureChange[]> {
     this.flush()
-    return changesOf(this.lowers, this.stack, this.read)
+    const changes = await changesOf(this.lowers, this.stack, this.read)
+    return this.unlike ? changes.filter(({ path }) => path !== '') : changes
   }
 
   patch(): Promise<string> {
