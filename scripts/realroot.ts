@@ -31,7 +31,7 @@ const MIDDLE = ['usr/share/doc', 'usr/share/perl', 'usr/lib/python3']
 const HIDDEN = 'usr/share/man/fr'
 
 /** Done inside each root. Logs and caches hold times. */
-const WORK = String.raw`
+const WORK = `
 set -eu
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C
 dpkg -i /root/debs/*.deb

@@ -20,11 +20,11 @@ export function splitOptions(line: string): OptionWord[] {
     if (word === '') continue
     const at = word.indexOf('=')
     if (at < 0) {
-      words.push({ name: unescape(word) })
+      words.push({ name: unescaped(word) })
       continue
     }
     const raw = unquote(word.slice(at + 1))
-    words.push({ name: unescape(word.slice(0, at)), value: unescape(raw), raw })
+    words.push({ name: unescaped(word.slice(0, at)), value: unescaped(raw), raw })
   }
   return words
 }
@@ -51,7 +51,7 @@ const unquote = (raw: string): string =>
   raw.length >= 2 && raw.startsWith('"') && raw.endsWith('"') ? raw.slice(1, -1) : raw
 
 /** `\ooo` is the character of that octal number (within ASCII), any other escaped character stands for itself. */
-const unescape = (text: string): string =>
+const unescaped = (text: string): string =>
   text.replace(/\\(?:([01][0-7]{2})|(.))/gs, (_, octal: string | undefined, char: string | undefined) =>
     octal === undefined ? (char ?? '') : String.fromCharCode(Number.parseInt(octal, 8)),
   )
@@ -60,13 +60,13 @@ const unescape = (text: string): string =>
 export function splitPaths(raw: string): string[] {
   const paths: string[] = []
   let path = ''
-  const escape = /(?:\\134|\\\\|\\):|\\(?:[01][0-7]{2}|.)|:|[^\\:]+|\\$/gs
-  for (const [piece] of raw.matchAll(escape)) {
+  const pieces = /(?:\\134|\\\\|\\):|\\(?:[01][0-7]{2}|.)|:|[^\\:]+|\\$/gs
+  for (const [piece] of raw.matchAll(pieces)) {
     if (piece === ':') {
       if (path !== '') paths.push(path)
       path = ''
     } else if (piece.length > 1 && piece.startsWith('\\') && piece.endsWith(':')) path += ':'
-    else path += piece.startsWith('\\') ? unescape(piece) : piece
+    else path += piece.startsWith('\\') ? unescaped(piece) : piece
   }
   if (path !== '') paths.push(path)
   return paths
@@ -74,9 +74,9 @@ export function splitPaths(raw: string): string[] {
 
 /** The raw value of lowerdir that `splitPaths` reads back. A path that ends in a backslash gets a `/`. */
 export function joinPaths(paths: readonly string[]): string {
-  const escape = (path: string) =>
+  const escaped = (path: string) =>
     (path.endsWith('\\') ? `${path}/` : path).replace(/[\\:,"]/g, (c) => octal(c))
-  return paths.map(escape).join(':')
+  return paths.map(escaped).join(':')
 }
 
 /** A word `name` or `name=value` for an `-o` string, its separators escaped. */

@@ -50,7 +50,8 @@ function isFile(entry: Entry | undefined, path: Name): boolean {
 }
 
 /** A path in a header: quoted where a line break or a control character would end it. */
-const quoted = (path: string): string => (/[\x00-\x1f"\\]/.test(path) ? JSON.stringify(path) : path)
+const quoted = (path: string): string =>
+  [...path].some((char) => char < ' ' || char === '"' || char === '\\') ? JSON.stringify(path) : path
 
 /** The part of the diff for one change; empty where its content did not change. */
 export function patchOf(change: Change, old: Source, now: Source): string {

@@ -160,7 +160,7 @@ function mountFailed(mountpoint: string, result: number): LayerfsError {
 }
 
 /** Commas and backslashes within a value of an -o list. */
-const escape = (word: string): string => word.replace(/[\\,]/g, '\\$&')
+const escaped = (word: string): string => word.replace(/[\\,]/g, '\\$&')
 
 /** Mounts through the setuid helper, which hands the descriptor over a socket. */
 function throughHelper(mountpoint: string, type: string, options: AttachOptions): number {
@@ -169,7 +169,7 @@ function throughHelper(mountpoint: string, type: string, options: AttachOptions)
   const [ours, theirs] = pair
   try {
     const list = [
-      `fsname=${escape(options.fsname ?? 'layerfs')}`,
+      `fsname=${escaped(options.fsname ?? 'layerfs')}`,
       `subtype=${type.slice('fuse.'.length)}`,
       ...words(options, false),
       ...options.kernelOptions.filter((word) => FLAGS[word] !== undefined && !word.endsWith('lazytime')),

@@ -125,11 +125,11 @@ function optionLine(options: NativeOptions, root: boolean): string {
   if (root) list.push('nonempty')
   if (root && !list.includes('allow_root') && !list.includes('allow_other')) list.push('allow_other')
   if (options.debug === true) list.push('debug')
-  return list.map(escape).join(',')
+  return list.map(escaped).join(',')
 }
 
 /** A comma within an option, as in an SELinux context, is written `\,`: fuse_opt_parse(). */
-const escape = (option: string): string => option.replace(/[\\,]/g, '\\$&')
+const escaped = (option: string): string => option.replace(/[\\,]/g, '\\$&')
 
 function checkLength(what: string, text: string): void {
   if (Buffer.byteLength(text) < TEXT_MAX) return

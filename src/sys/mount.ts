@@ -34,7 +34,7 @@ export interface MountInfo {
 }
 
 /** Octal escapes of blanks, backslashes and newlines, as seq_file writes them. */
-const unescape = (field: string): string =>
+const unescaped = (field: string): string =>
   textOf(field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))))
 
 /** The mounts that a process sees, later ones over earlier ones. */
@@ -50,11 +50,11 @@ export function mounts(pid: number | 'self' = 'self'): MountInfo[] {
     found.push({
       id: Number(id),
       device,
-      root: unescape(root),
-      mountpoint: unescape(mountpoint),
+      root: unescaped(root),
+      mountpoint: unescaped(mountpoint),
       options: [...(options ?? '').split(','), ...(superOptions ?? '').split(',')],
       type: type ?? '',
-      source: unescape(source ?? ''),
+      source: unescaped(source ?? ''),
     })
   }
   return found

@@ -1,9 +1,9 @@
 /** Names to nodes: lookup, the attributes of a node, and its end. */
 
-import { DT_DIR, DT_UNKNOWN, ENOENT, ESTALE, S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { DT_DIR, DT_UNKNOWN, ENAMETOOLONG, ENOENT, ESTALE, NAME_MAX, S_IFDIR, S_IFMT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
 import { statAt } from '../sys/stat.js'
-import { Attr, type Entry, type Name, type Result } from '../vfs.js'
+import type { Attr, Entry, Name, Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { readIndexed } from './index.js'
 import { adoptIndexed, joinUpper } from './links.js'
@@ -40,7 +40,7 @@ function find(core: Core, parent: Dir, name: Name): Result {
   const listing = parent.listing
   if (listing !== undefined) {
     const at = listing.find(name)
-    if (at < 0) return -ENOENT
+    if (at < 0) return name.length > NAME_MAX ? -ENAMETOOLONG : -ENOENT
     const type = listing.types[at]
     const from = listing.from[at] as Loc
     if (type !== DT_DIR && type !== DT_UNKNOWN) {
