@@ -11,8 +11,10 @@ import { Attr } from '../vfs.js'
 
 /** Moves all that `from` holds to the empty `to` on the same filesystem, gives it the look of `from`, and removes that. */
 export function moveAll(from: string, to: string): void {
-  for (const name of readdirSync(from, 'buffer')) renameSync(within(from, name), within(to, name))
-  likeDirectory(from, to)
+  const names = readdirSync(from, 'buffer')
+  likeDirectory(from, to, () => {
+    for (const name of names) renameSync(within(from, name), within(to, name))
+  })
   rmdirSync(from)
 }
 
@@ -25,14 +27,15 @@ const within = (dir: string, name: Buffer): Buffer => Buffer.concat([Buffer.from
 
 const attr = new Attr()
 
-/** Gives a directory the owner, mode, xattrs and times of another, which has all that it has besides. */
-function likeDirectory(from: string, to: string): void {
+/** Gives a directory the owner, mode, xattrs and times that another had before `change` changed both. */
+function likeDirectory(from: string, to: string, change: () => void): void {
   const fds = [from, to].map((path) => open(AT_FDCWD, bytesOf(path), O_RDONLY | O_DIRECTORY))
   const [a = -1, b = -1] = fds
   try {
     check(a, 'open', bytesOf(from))
     check(b, 'open', bytesOf(to))
     check(stat(a, attr), 'look at', bytesOf(from))
+    change()
     check(chownAt(b, '', attr.uid, attr.gid), 'give', bytesOf(to))
     check(chmodAt(b, '.', attr.mode & 0o7777), 'set the mode of', bytesOf(to))
     const [had, has] = [xattrsOf(b), xattrsOf(a)]
