@@ -1,7 +1,7 @@
 /** The same stack under each of the field's union filesystems. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { layerfs } from '../support/command.js'
+import { BIN, run } from '../support/command.js'
 import { scratch } from '../support/identity.js'
 import { discard, mountFuseOverlayfs, mountOverlay, umount } from '../support/mounts.js'
 
@@ -20,7 +20,8 @@ export class Bench {
   /** Topmost first. */
   lower: string[]
 
-  constructor() {
+  /** @param bin the command to mount with */
+  constructor(private readonly bin = BIN) {
     for (const name of ['lower', 'upper', 'work', 'mnt']) fs.mkdirSync(this.at(name))
     this.mnt = this.at('mnt')
     this.lower = [this.at('lower')]
@@ -41,12 +42,12 @@ export class Bench {
         `lowerdir=${this.lower.join(':')}`,
         ...(writable ? [`upperdir=${upper.upper},workdir=${upper.work}`] : []),
       ]
-      succeed(layerfs(['mount', '-o', [...layers, ...options].join(','), this.mnt]))
+      succeed(run(process.execPath, [this.bin, 'mount', '-o', [...layers, ...options].join(','), this.mnt]))
     }
     try {
       return use(this.mnt)
     } finally {
-      if (name === 'layerfs') succeed(layerfs(['umount', this.mnt]))
+      if (name === 'layerfs') succeed(run(process.execPath, [this.bin, 'umount', this.mnt]))
       else umount(this.mnt)
     }
   }
