@@ -121,7 +121,7 @@ export class Workdir {
       [upperFd, upper.path],
       [outer, path],
     ] as const)
-      if (flock(fd, LOCK_EX | LOCK_NB) === -EAGAIN)
+      if (!lock(fd))
         throw new LayerfsError('UPPER_IN_USE', `${what} is in use by another mount: unmount that first`, {
           path: what,
         })
@@ -148,6 +148,19 @@ export class Workdir {
       !options.ephemeral,
       upper,
     )
+  }
+}
+
+/** How long a mount waits for the one before it, milliseconds: umount(8) returns before the daemon has ended. */
+const PATIENCE_MS = 2000
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+/** Takes a directory for one mount alone; false where another one keeps it. */
+function lock(fd: number): boolean {
+  for (const end = Date.now() + PATIENCE_MS; ; ) {
+    if (flock(fd, LOCK_EX | LOCK_NB) !== -EAGAIN) return true
+    if (Date.now() >= end) return false
+    Atomics.wait(never, 0, 0, 10)
   }
 }
 
