@@ -103,8 +103,6 @@ export function write(x: Context): number {
   return 8
 }
 
-export const flush = (x: Context): number => x.fs.flush(x.req.node, x.req.u64(F.FH_IN.fh))
-
 export function release(x: Context): number {
   const { req } = x
   x.backings.release(req.node)

@@ -138,7 +138,8 @@ row(
 row(F.FUSE_TMPFILE, 'TMPFILE', F.CREATE_IN.size, io.tmpfile, 'create')
 row(F.FUSE_READ, 'READ', F.READ_IN.size, io.read, 'bytes', range)
 row(F.FUSE_WRITE, 'WRITE', F.WRITE_IN.size, io.write, 'count', range)
-row(F.FUSE_FLUSH, 'FLUSH', F.FH_IN.size, io.flush, 'none', handle)
+// The kernel has written what was pending, and reported its errors, before it sends a FLUSH: told so, it sends none.
+row(F.FUSE_FLUSH, 'FLUSH', 0, unsupported, 'none', handle)
 row(F.FUSE_RELEASE, 'RELEASE', F.FH_IN.size, io.release, 'none', handle)
 row(F.FUSE_FSYNC, 'FSYNC', F.FSYNC_IN.size, io.fsync, 'none', handle)
 row(F.FUSE_FALLOCATE, 'FALLOCATE', F.FALLOCATE_IN.size, io.fallocate, 'none', handle)
