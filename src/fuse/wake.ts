@@ -1,6 +1,6 @@
 import { EAGAIN } from '../abi/linux.js'
 import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
-import { affinity, bindToProcessor, processorOf, setAffinity } from '../sys/thread.js'
+import { affinity, bindToProcessor, ProcessorLook, setAffinity } from '../sys/thread.js'
 import type { Result } from '../vfs.js'
 
 /**
@@ -15,8 +15,9 @@ import type { Result } from '../vfs.js'
  */
 export type WakeMode = 'free' | 'follow' | 'spin'
 
-/** Shortest time between two looks at where a caller runs, milliseconds: a look costs as much as a request or two. */
+/** Time between two looks at where a caller runs, milliseconds: a look costs as much as a request. Longer while it stays where it is. */
 const LOOK_MS = 2
+const LONGEST_LOOK_MS = 32
 /** How long `spin` asks before it sleeps, milliseconds. */
 const SPIN_MS = 0.05
 
@@ -46,19 +47,26 @@ class Free implements Waiter {
 }
 
 class Follow extends Free {
-  private looked = 0
+  private next = 0
+  private pause = LOOK_MS
+  private caller = 0
   private processor = -1
+  private readonly look = new ProcessorLook()
   private readonly before = affinity()
 
   override heard(tid: number, now: number): void {
-    if (tid === 0 || now - this.looked < LOOK_MS) return
-    this.looked = now
-    const processor = processorOf(tid)
+    if (tid === 0 || now < this.next) return
+    const processor = this.look.of(tid)
+    const same = tid === this.caller && processor === this.processor
+    this.pause = same ? Math.min(this.pause * 2, LONGEST_LOOK_MS) : LOOK_MS
+    this.next = now + this.pause
+    this.caller = tid
     if (processor < 0 || processor === this.processor) return
     if (bindToProcessor(processor) >= 0) this.processor = processor
   }
 
   override close(): void {
+    this.look.close()
     setAffinity(this.before)
   }
 }

@@ -2,7 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import koffi from 'koffi'
+import { AT_FDCWD, O_RDONLY } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
+import { close, open, pread } from './file.js'
 import { bind, result } from './libc.js'
 
 const c = {
@@ -45,17 +47,48 @@ export function affinity(): Buffer {
 
 export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
 
-/** The processor that a thread ran on last: field 39 of /proc/TID/stat. @returns -1 where the thread is gone */
-export function processorOf(tid: number): number {
-  let text: string
-  try {
-    text = readFileSync(`/proc/${tid}/stat`, 'latin1')
-  } catch {
+/** Where threads run: the latest one's line in /proc stays open, so that the next look at it costs one call. */
+export class ProcessorLook {
+  private tid = 0
+  private fd = -1
+  private readonly line = Buffer.alloc(1024)
+
+  /** The processor that a thread ran on last: field 39 of /proc/TID/stat. @returns -1 where the thread is gone */
+  of(tid: number): number {
+    if (tid !== this.tid) {
+      this.close()
+      this.tid = tid
+      this.fd = open(AT_FDCWD, `/proc/${tid}/task/${tid}/stat`, O_RDONLY)
+    }
+    const n = this.fd < 0 ? this.fd : pread(this.fd, this.line, 0)
+    if (n > 0) return fieldOf(this.line, n, 39)
+    this.close()
     return -1
   }
-  // The command name, field 2, may hold blanks and parentheses; field 3 follows the last ')'.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return Number(fields[36] ?? -1)
+
+  close(): void {
+    if (this.fd >= 0) close(this.fd)
+    this.fd = -1
+    this.tid = 0
+  }
+}
+
+/** A number in a line of proc(5)'s stat. The command name, field 2, may hold blanks and parentheses. */
+function fieldOf(line: Buffer, length: number, field: number): number {
+  let at = line.lastIndexOf(')', length - 1)
+  if (at < 0) return -1
+  for (let blanks = field - 2; blanks > 0; at++) {
+    if (at >= length) return -1
+    if (line[at] === 0x20) blanks--
+  }
+  let value = 0
+  let digits = 0
+  for (; at < length; at++, digits++) {
+    const digit = (line[at] as number) - 0x30
+    if (digit < 0 || digit > 9) break
+    value = value * 10 + digit
+  }
+  return digits === 0 ? -1 : value
 }
 
 /** Holds capability `bit` of capabilities(7) effectively. */
