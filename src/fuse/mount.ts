@@ -136,6 +136,10 @@ function words(options: AttachOptions, byRoot: boolean): string[] {
   return [...data]
 }
 
+/** A security context may hold commas, which the kernel then wants within quotes. */
+const quoted = (word: string): string =>
+  word.includes(',') ? word.replace(/^(\w*context)=(.*)$/s, '$1="$2"') : word
+
 function direct(fd: number, mountpoint: string, type: string, options: AttachOptions): number {
   let flags = options.readOnly ? L.MS_RDONLY : 0
   for (const word of options.kernelOptions) {
@@ -144,7 +148,12 @@ function direct(fd: number, mountpoint: string, type: string, options: AttachOpt
   }
   if (options.readOnly) flags |= L.MS_RDONLY
   const ids = `user_id=${geteuid()},group_id=${getegid()}`
-  const data = [`fd=${fd}`, `rootmode=${L.S_IFDIR.toString(8)}`, ids, ...words(options, true)].join(',')
+  const data = [
+    `fd=${fd}`,
+    `rootmode=${L.S_IFDIR.toString(8)}`,
+    ids,
+    ...words(options, true).map(quoted),
+  ].join(',')
   return mountCall(options.fsname ?? 'layerfs', mountpoint, type, flags, data)
 }
 
