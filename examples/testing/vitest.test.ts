@@ -36,3 +36,9 @@ test('snapshots', async ({ files }) => {
   await files.restore(before)
   expect(readFileSync(join(files.path, 'posts/first.md'), 'utf8')).toBe('# First\nkept\n')
 })
+
+if (process.env.SHOW_FAILURE)
+  test('a failure shows what differs', async ({ files }) => {
+    appendFileSync(join(files.path, 'index.html'), '<p>More</p>\n')
+    await expect(files).toHaveChanged(['posts/third.md'])
+  })

@@ -24,7 +24,13 @@ export const command: Command = {
       .usage(
         '$0 run [--lower DIR...] [--over PATH] [--keep | --commit DIR] [--diff] -- PROGRAM [WORDS]\n\nRuns PROGRAM in a mount of the lowers, and drops what it changes. Exits with its exit code, or with 128 and the number of the signal that ended it.',
       )
-      .parserConfiguration({ 'populate--': true, 'boolean-negation': false, 'camel-case-expansion': false })
+      .parserConfiguration({
+        'populate--': true,
+        'parse-positional-numbers': false,
+        'boolean-negation': false,
+        'camel-case-expansion': false,
+        'dot-notation': false,
+      })
       .options({
         lower: { type: 'string', requiresArg: true, describe: 'DIR: a layer, the topmost first' },
         over: {

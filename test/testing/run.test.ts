@@ -1,0 +1,150 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BIN, layerfs, run } from '../support/command.js'
+import { command, environment, scratch } from '../support/identity.js'
+import { discard } from '../support/mounts.js'
+import { TOP } from '../support/shell.js'
+import { makeTree, namesIn } from './kit.js'
+
+let dir: string
+let lower: string
+/** Where the command makes its mounts: nothing may be left there. */
+let tmp: string
+beforeEach(() => {
+  dir = scratch('run')
+  lower = makeTree(path.join(dir, 'site'))
+  tmp = path.join(dir, 'tmp')
+  fs.mkdirSync(tmp)
+  fs.chmodSync(tmp, 0o1777)
+})
+afterEach(() => discard(dir))
+
+const env = (): NodeJS.ProcessEnv => ({ ...process.env, TMPDIR: tmp })
+const start = (words: readonly string[]) => layerfs(['run', ...words], { env: env(), cwd: dir })
+const left = (): string[] => fs.readdirSync(tmp)
+
+describe('layerfs run', () => {
+  it('runs a program in the mount, tells what it changed, and drops that', () => {
+    const script = 'ls; echo x > new; rm posts/first.md; echo said >&2; exit 3'
+    const ran = start(['--lower', lower, '--diff', '--', 'sh', '-c', script])
+    expect(ran).toEqual({
+      code: 3,
+      stdout: 'index.html\nposts\n',
+      stderr: 'said\nA /new\nC /posts\nD /posts/first.md\n',
+    })
+    expect(namesIn(lower)).toEqual(['index.html', 'posts/', 'posts/first.md', 'posts/second.md'])
+    expect(left()).toEqual([])
+  })
+
+  it('hands over every word after the dashes as it is', () => {
+    const words = ['--lower', '-x', '007', '1e3', '', 'a b', '--']
+    const ran = start(['--lower', lower, '--', 'printf', '[%s]', ...words])
+    expect(ran).toEqual({ code: 0, stdout: words.map((w) => `[${w}]`).join(''), stderr: '' })
+  })
+
+  it('tells by its exit code how the program ended', () => {
+    expect(start(['--lower', lower, '--', 'sh', '-c', 'kill -KILL $$']).code).toBe(137)
+    const none = start(['--lower', lower, '--', 'no-such-program'])
+    expect(none.code).toBe(127)
+    expect(none.stderr).toBe('layerfs: cannot run no-such-program: no such file or directory (ENOENT)\n')
+    expect(left()).toEqual([])
+  })
+
+  it('says in one line what is missing', () => {
+    expect(start(['--lower', lower])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^.*-- PROGRAM\n$/),
+    })
+    expect(start(['--', 'true'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^.*--lower DIR.*\n$/),
+    })
+    expect(start(['--lower', lower, '--commit', lower, '--', 'true']).code).toBe(26)
+    expect(start(['--over', path.join(dir, 'none'), '--', 'true']).code).toBe(3)
+  })
+
+  it('makes the changes a layer where the program ends well', () => {
+    const layer = path.join(dir, 'layer')
+    const failed = start(['--lower', lower, '--commit', layer, '--', 'sh', '-c', 'touch new; exit 1'])
+    expect(failed).toMatchObject({ code: 1, stderr: `layerfs: ${layer} is not made: sh exited with 1\n` })
+    expect(fs.existsSync(layer)).toBe(false)
+    expect(start(['--lower', lower, '--commit', layer, '--', 'touch', 'new']).code).toBe(0)
+    expect(namesIn(layer)).toEqual(['new'])
+    const kept = start(['--lower', layer, '--lower', lower, '--keep', '--', 'touch', 'newer'])
+    const where = /^layerfs: the changes are kept in (.*)\n$/.exec(kept.stderr)?.[1] ?? ''
+    expect(namesIn(where)).toEqual(['newer'])
+  })
+
+  it('passes signals on, and ends in order after them', async () => {
+    const script = 'trap "echo got it; exit 7" TERM; echo ready; while :; do sleep 0.05; done'
+    const child = spawn(process.execPath, [BIN, 'run', '--lower', lower, '--', 'sh', '-c', script], {
+      env: env(),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+      if (said === 'ready\n') child.kill('SIGTERM')
+    })
+    const [code] = await once(child, 'close')
+    expect(said).toBe('ready\ngot it\n')
+    expect(code).toBe(7)
+    expect(left()).toEqual([])
+  })
+
+  it('shows the mount over a path to the program, and to nobody else', () => {
+    const script = `pwd; ls ${lower}; echo x > ${lower}/new; rm -r ${lower}/posts; ls ${lower}`
+    const ran = start(['--over', lower, '--diff', '--', 'sh', '-c', script])
+    expect(ran).toEqual({
+      code: 0,
+      stdout: `${lower}\nindex.html\nposts\nindex.html\nnew\n`,
+      stderr: 'A /new\nD /posts\n',
+    })
+    expect(namesIn(lower)).toEqual(['index.html', 'posts/', 'posts/first.md', 'posts/second.md'])
+  })
+
+  it('does that for a plain user too, who stays who it is', () => {
+    const mine = scratch('run-plain', 'plain')
+    try {
+      const site = path.join(mine, 'site')
+      run('cp', ['-r', lower, site])
+      run('chown', ['-R', '--reference', mine, site])
+      const script = `id -un; echo x > ${site}/new; stat -c %U ${site}/new`
+      const words = [process.execPath, BIN, 'run', '--over', site, '--diff', '--', 'sh', '-c', script]
+      const [file = '', ...args] = command('plain', words)
+      const ran = run(file, args, { cwd: '/', env: { ...environment('plain'), TMPDIR: tmp } })
+      expect(ran).toEqual({ code: 0, stdout: 'layerfs-test\nlayerfs-test\n', stderr: 'A /new\n' })
+      expect(left()).toEqual([])
+    } finally {
+      discard(mine)
+    }
+  })
+})
+
+describe('recipes', () => {
+  it('make: what it writes is dropped', () => {
+    const site = path.join(TOP, 'examples/testing/make')
+    const before = namesIn(site)
+    const ran = start(['--lower', site, '--diff', '--', 'make', '--silent'])
+    expect(ran).toEqual({ code: 0, stdout: '', stderr: 'A /page.html\n' })
+    expect(namesIn(site)).toEqual(before)
+  })
+
+  it('python: a mount for each test', () => {
+    const test = path.join(TOP, 'examples/testing/python/test_site.py')
+    const ran = run('python3', ['-B', test], { env: { ...env(), LAYERFS: `${process.execPath} ${BIN}` } })
+    expect(ran.stderr).toMatch(/Ran 2 tests in .*\n\nOK\n$/)
+    expect(ran.code).toBe(0)
+    expect(left()).toEqual([])
+  })
+
+  it('python: one mount for all tests, over the original path', () => {
+    const script = `open('${lower}/index.html', 'w').write('changed'); print(open('${lower}/index.html').read())`
+    const ran = start(['--over', lower, '--', 'python3', '-c', script])
+    expect(ran).toEqual({ code: 0, stdout: 'changed\n', stderr: '' })
+    expect(fs.readFileSync(path.join(lower, 'index.html'), 'utf8')).toBe('<h1>Home</h1>\n')
+  })
+})
