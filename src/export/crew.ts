@@ -108,16 +108,21 @@ export class Crew {
     for (const batch of [...this.batches.values()]) if (batch.slot.state === DONE) this.settle(batch)
   }
 
-  /** Waits until something has been done, and takes it in. */
+  /** Goes on until something has been done: with a batch that no thread has begun, else by waiting for one that has. */
   await(): void {
     const board = this.board as Board
     const seen = board.finished
     const before = this.batches.size
     this.collect()
-    if (this.batches.size === before && before > 0) {
-      board.waitFinished(seen)
-      this.collect()
+    if (this.batches.size < before) return
+    for (const batch of this.batches.values()) {
+      if (!batch.slot.take()) continue
+      batch.slot.refused.fill(1)
+      this.settle(batch)
+      return
     }
+    board.waitFinished(seen)
+    this.collect()
   }
 
   private settle({ slot, dir, out, entries }: Batch): void {
