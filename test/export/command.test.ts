@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { statx, utimens } from '../support/sys.js'
-import { Bench, exitOf, inode, layerfs, symlink } from './kit.js'
+import { Bench, exitOf, inode, layerfs, MANY_FILES_MS, symlink } from './kit.js'
 
 let bench: Bench
 let base: string
@@ -60,7 +60,9 @@ describe('layerfs export', () => {
     expect(inode(bench.at('out/etc/motd'))).toBe(inode(`${upper}/etc/motd`))
   })
 
-  it('of a large tree, by several threads, is as exact as that of a small one', () => {
+  it('of a large tree, by several threads, is as exact as that of a small one', {
+    timeout: MANY_FILES_MS,
+  }, () => {
     const large = bench.make('large', {})
     for (let d = 0; d < 150; d++) {
       fs.mkdirSync(`${large}/dir${d}/below`, { recursive: true })

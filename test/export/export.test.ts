@@ -9,7 +9,7 @@ import { makedev } from '../../src/sys/stat.js'
 import { mountOverlay, umount } from '../support/mounts.js'
 import { listxattr, mknod, setxattr, statx, utimens } from '../support/sys.js'
 import { compareTrees } from '../support/tree.js'
-import { Bench, hardlink, inode, symlink, whiteout } from './kit.js'
+import { Bench, hardlink, inode, MANY_FILES_MS, symlink, whiteout } from './kit.js'
 
 let bench: Bench
 beforeEach(() => {
@@ -283,7 +283,7 @@ describe('names and depth', () => {
     }
   })
 
-  it('handles a directory of 20,000 files', async () => {
+  it('handles a directory of 20,000 files', { timeout: MANY_FILES_MS }, async () => {
     const base = bench.make('base', { many: {} })
     for (let i = 0; i < 20_000; i++) mknod(`${base}/many/${i}`, S_IFREG | 0o644)
     const out = bench.at('out')

@@ -13,7 +13,7 @@ const TOP = path.resolve(import.meta.dirname, '../..')
 /** The command's file in the checkout, which only root may be able to reach. */
 export const BIN = path.join(TOP, 'bin/layerfs.js')
 
-const COMMAND_TIMEOUT_MS = 60_000
+const COMMAND_TIMEOUT_MS = 120_000
 
 /** A directory's contents: text of a file, a directory, or what makes it. */
 export interface Contents {
@@ -108,6 +108,9 @@ export const start = (args: readonly string[]) =>
 
 /** The exit code of a command that met this kind of failure. */
 export const exitOf = (kind: ErrorCode): number => KINDS[kind][0]
+
+/** A bound on tests of many files, which a busy machine may take long to make. */
+export const MANY_FILES_MS = 240_000
 
 /** Device and inode number. */
 export function inode(file: string): string {

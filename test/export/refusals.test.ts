@@ -10,7 +10,7 @@ import { walk } from '../../src/export/walk.js'
 import { plainUser, scratch } from '../support/identity.js'
 import { type Stage, stage } from '../support/stage.js'
 import { statx } from '../support/sys.js'
-import { Bench, exitOf, hardlink, inode, layerfs, layerfsAs, start, symlink } from './kit.js'
+import { Bench, exitOf, hardlink, inode, layerfs, layerfsAs, MANY_FILES_MS, start, symlink } from './kit.js'
 
 let bench: Bench
 beforeEach(() => {
@@ -72,7 +72,7 @@ it.each<[LinkMode]>([['clone'], ['copy']])('--link=%s makes files of their own',
   expect(statx(`${base}/a`).nlink).toBe(2)
 })
 
-it('copies a file that has as many links as its filesystem allows', async () => {
+it('copies a file that has as many links as its filesystem allows', { timeout: MANY_FILES_MS }, async () => {
   const base = bench.make('base', { few: 'f', full: 'content' })
   bench.make('links', {})
   // ext4 allows 65,000; other filesystems have no limit that a test can reach.
@@ -168,7 +168,7 @@ describe('a hostile layer', () => {
 })
 
 describe('an export that is given up', () => {
-  it('leaves nothing', async () => {
+  it('leaves nothing', { timeout: MANY_FILES_MS }, async () => {
     const base = bench.make('base', { many: {} })
     for (let i = 0; i < 10_000; i++) fs.writeFileSync(`${base}/many/${i}`, '')
     const controller = new AbortController()
@@ -189,6 +189,7 @@ describe('an export that is given up', () => {
 
   it.each([['copy'], ['auto']])(
     'by Ctrl-C with --link=%s leaves nothing and exits with a code of its own',
+    { timeout: MANY_FILES_MS },
     async (link) => {
       const base = bench.make('base', { 1: {}, 2: {}, 3: {} })
       for (const dir of [1, 2, 3]) for (let i = 0; i < 4000; i++) fs.writeFileSync(`${base}/${dir}/${i}`, '')
