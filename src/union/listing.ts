@@ -113,8 +113,10 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
   const fd = openQuietly(path)
   if (fd < 0) return fd
   const hides: Name[] = []
+  let marked = false
   const r = listDir(fd, (name, ino, dtype) => {
     if (loc.layer.ociWhiteouts && name.startsWith(OCI_WHITEOUT_PREFIX)) {
+      marked = true
       if (name !== OCI_OPAQUE) hides.push(name.slice(OCI_WHITEOUT_PREFIX.length))
       return
     }
@@ -141,6 +143,7 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
     listing.add(name, ino, type, loc)
   })
   close(fd)
+  if (r >= 0 && !loc.layer.writable) loc.ociMarks = marked
   for (const name of hides) hidden.add(name)
   return r
 }

@@ -29,6 +29,8 @@ export class Loc {
   impure: boolean | undefined
   /** Whether empty files here may be xattr whiteouts (opaque=x); undefined: not yet asked. */
   xwhiteouts: boolean | undefined
+  /** Whether names of OCI's marks (`.wh.`) stand here; undefined: not yet listed, or the upper, where they come and go. */
+  ociMarks: boolean | undefined
 
   private constructor(
     readonly layer: Layer,

@@ -54,7 +54,7 @@ export function readMarks(loc: Loc): Result {
     if (mark === OPAQUE_YES) return 1
     if (mark === OPAQUE_XWHITEOUTS) loc.xwhiteouts = true
   }
-  return loc.layer.ociWhiteouts && statAt(fd, OCI_OPAQUE, scratch) === 0 ? 1 : 0
+  return mayHoldOciMarks(loc) && statAt(fd, OCI_OPAQUE, scratch) === 0 ? 1 : 0
 }
 
 /** Whether a found object is a whiteout: a device 0/0, or an empty file so marked in a directory that says it holds such. */
@@ -67,9 +67,11 @@ export function isWhiteout(loc: Loc, name: Name, attr: Attr): boolean {
   return typeof names !== 'number' && names.some((x) => WHITEOUT_XATTRS.includes(x))
 }
 
+const mayHoldOciMarks = (loc: Loc): boolean => loc.layer.ociWhiteouts && loc.ociMarks !== false
+
 /** Whether a file `.wh.NAME` hides `name` in the layers below. */
 export const hasOciWhiteout = (loc: Loc, name: Name): boolean =>
-  loc.layer.ociWhiteouts && statAt(loc.fd(), OCI_WHITEOUT_PREFIX + name, scratch) === 0
+  mayHoldOciMarks(loc) && statAt(loc.fd(), OCI_WHITEOUT_PREFIX + name, scratch) === 0
 
 /** Whether a name is a mark of the OCI form, not a file to show. */
 export const isOciMark = (loc: Loc, name: Name): boolean =>

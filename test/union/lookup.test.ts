@@ -18,4 +18,18 @@ describe('lookup', () => {
       expect(errnoOf(() => c.stat(`dir/${'x'.repeat(NAME_MAX + 1)}`))).toBe(ENAMETOOLONG)
     }
   })
+
+  it('heeds marks of the OCI form in directories that are listed first, and where none stand', () => {
+    stack = new Stack(2)
+    plant(stack.lowers[1] as string, { dir: { sub: { f: 'f' }, kept: {}, gone: {} } })
+    plant(stack.lower, { dir: { '.wh.gone': '', sub: { '.wh..wh..opq': '', g: 'g' } } })
+    const c = stack.open()
+    for (let turn = 0; turn < 2; turn++) {
+      expect(c.list('dir').sort()).toEqual(['kept', 'sub'])
+      expect(c.list('dir/sub')).toEqual(['g'])
+      expect(errnoOf(() => c.stat('dir/gone'))).toBe(ENOENT)
+      expect(errnoOf(() => c.stat('dir/sub/f'))).toBe(ENOENT)
+      expect(c.list('dir/kept')).toEqual([])
+    }
+  })
 })
