@@ -42,6 +42,9 @@ function tellReady(fd: number): void {
 
 const DAEMON = fileURLToPath(new URL('./daemon.js', import.meta.url))
 
+/** A layer's filesystem that answers slower than this in all is taken for one that does not, milliseconds. */
+const READY_MS = 60_000
+
 /** A session of its own (setsid), no terminal, no descriptor of ours but the log and the socket of the options. */
 async function background(options: MountOptions): Promise<void> {
   const log = options.log === undefined ? 'ignore' : openLog(options.log)
@@ -54,7 +57,13 @@ async function background(options: MountOptions): Promise<void> {
     )
   })
   const socket = daemon.stdio[3] as Socket
+  let late = false
+  const limit = setTimeout(() => {
+    late = true
+    daemon.kill('SIGKILL')
+  }, READY_MS)
   const answer = await converse(socket, JSON.stringify(options))
+  clearTimeout(limit)
   if (answer === undefined) {
     const advice =
       options.log === undefined
@@ -62,7 +71,9 @@ async function background(options: MountOptions): Promise<void> {
         : `its last words are in ${options.log}`
     throw new LayerfsError(
       'DAEMON_FAILED',
-      `the daemon ended before the mount was ready (${await ended}): ${advice}`,
+      late
+        ? `the mount was not ready within ${READY_MS / 1000} s, so it was given up: does a layer's filesystem answer? ${advice}`
+        : `the daemon ended before the mount was ready (${await ended}): ${advice}`,
     )
   }
   if (!answer.ready) {

@@ -127,6 +127,13 @@ export function chmodAt(dirfd: number, path: string, mode: number): Result {
 
 const times = Buffer.alloc(32)
 
+function setTimes(atime: number, atimeNs: number, mtime: number, mtimeNs: number): void {
+  times.writeBigInt64LE(BigInt(atime), 0)
+  times.writeBigInt64LE(BigInt(atimeNs), 8)
+  times.writeBigInt64LE(BigInt(mtime), 16)
+  times.writeBigInt64LE(BigInt(mtimeNs), 24)
+}
+
 /** utimensat(2) without following. Nanoseconds may be UTIME_NOW or UTIME_OMIT. @param path empty: `dirfd` itself, which may not be O_PATH */
 export function utimensAt(
   dirfd: number,
@@ -136,10 +143,7 @@ export function utimensAt(
   mtime: number,
   mtimeNs: number,
 ): Result {
-  times.writeBigInt64LE(BigInt(atime), 0)
-  times.writeBigInt64LE(BigInt(atimeNs), 8)
-  times.writeBigInt64LE(BigInt(mtime), 16)
-  times.writeBigInt64LE(BigInt(mtimeNs), 24)
+  setTimes(atime, atimeNs, mtime, mtimeNs)
   if (path.length === 0) return result(c.futimens(dirfd, times))
   return result(c.utimensat(dirfd, cstr(path), times, AT_SYMLINK_NOFOLLOW))
 }
@@ -152,10 +156,7 @@ export function utimensPath(
   mtime: number,
   mtimeNs: number,
 ): Result {
-  times.writeBigInt64LE(BigInt(atime), 0)
-  times.writeBigInt64LE(BigInt(atimeNs), 8)
-  times.writeBigInt64LE(BigInt(mtime), 16)
-  times.writeBigInt64LE(BigInt(mtimeNs), 24)
+  setTimes(atime, atimeNs, mtime, mtimeNs)
   return result(c.utimensat(AT_FDCWD, cstr(`/proc/self/fd/${fd}`), times, 0))
 }
 
