@@ -37,7 +37,7 @@ export const command: Command = {
           type: 'string',
           requiresArg: true,
           describe:
-            'PATH: PROGRAM finds the mount there, and nobody else does; without --lower it is the layer',
+            'PATH: PROGRAM, started here, finds the mount there, and nobody else does; without --lower it is the layer',
         },
         keep: { type: 'boolean', describe: 'keep the changes as a layer, and tell where' },
         commit: {
@@ -102,13 +102,22 @@ async function keep(mounted: Fixture, layer: string): Promise<void> {
   say(`the changes are kept in ${layer}`)
 }
 
-/** Binds the mount over a path where only the program sees it: $1 is the mount, $2 the path. */
-const BIND = 'mount --bind -- "$1" "$2" && cd -- "$2" && shift 2 && exec'
+/** Binds the mount over a path where only the program sees it: $1 is the mount, $2 the path, $3 where to start. */
+const BIND = 'mount --bind -- "$1" "$2" && cd -- "$3" && shift 3 && exec'
 
 /** The words that run a program with a mount over a path, in a mount namespace of its own: unshare(1). */
 function overWords(mountpoint: string, path: string, program: readonly string[]): string[] {
   const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0]
-  const words = (script: string): string[] => ['sh', '-c', script, 'layerfs', mountpoint, path, ...program]
+  const words = (script: string): string[] => [
+    'sh',
+    '-c',
+    script,
+    'layerfs',
+    mountpoint,
+    path,
+    process.cwd(),
+    ...program,
+  ]
   if (uid === 0) return ['unshare', '--mount', ...words(`${BIND} "$@"`)]
   // Mounting takes root of a user namespace; within it a second one gives the user's own ids back.
   const back = `unshare --user --map-user=${uid} --map-group=${gid} -- "$@"`

@@ -96,14 +96,21 @@ describe('layerfs run', () => {
   })
 
   it('shows the mount over a path to the program, and to nobody else', () => {
-    const script = `pwd; ls ${lower}; echo x > ${lower}/new; rm -r ${lower}/posts; ls ${lower}`
+    const script = `pwd; ls site; echo x > ${lower}/new; rm -r ${lower}/posts; ls ${lower}`
     const ran = start(['--over', lower, '--diff', '--', 'sh', '-c', script])
     expect(ran).toEqual({
       code: 0,
-      stdout: `${lower}\nindex.html\nposts\nindex.html\nnew\n`,
+      stdout: `${dir}\nindex.html\nposts\nindex.html\nnew\n`,
       stderr: 'A /new\nD /posts\n',
     })
     expect(namesIn(lower)).toEqual(['index.html', 'posts/', 'posts/first.md', 'posts/second.md'])
+  })
+
+  it('shows it as the working directory where the program starts in the path', () => {
+    const words = ['run', '--over', lower, '--', 'sh', '-c', 'touch new; ls; pwd']
+    const ran = layerfs(words, { env: env(), cwd: path.join(lower, 'posts') })
+    expect(ran).toEqual({ code: 0, stdout: `first.md\nnew\nsecond.md\n${lower}/posts\n`, stderr: '' })
+    expect(namesIn(lower)).not.toContain('posts/new')
   })
 
   it('does that for a plain user too, who stays who it is', () => {
