@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Argv } from 'yargs'
-import { EBUSY, EINVAL, ENOTCONN, EPERM } from '../abi/linux.js'
+import { AT_FDCWD, EBUSY, EINVAL, ENOTCONN, EPERM, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import { busyText } from '../fuse/kernel.js'
 import { detach } from '../fuse/mount.js'
+import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { type MountInfo, mountAt } from '../sys/mount.js'
 import { STATUS, tryAsk } from './ask.js'
@@ -14,13 +15,24 @@ import { layerfsAt, layerfsMounts } from './mounted.js'
 
 /** How long a daemon may write what is pending, in milliseconds, before we stop waiting for it. */
 const PATIENCE = 60_000
+/** How long one may go on serving after its mount is gone from here: another mount namespace may hold a copy. */
+const HELD = 1000
 
 const isDead = (m: MountInfo): boolean => tryAsk(bytesOf(`${m.mountpoint}/`), STATUS) === -ENOTCONN
 
 async function end(m: MountInfo, lazy: boolean): Promise<void> {
   const daemon = lazy ? undefined : daemonOf(m)
+  if (!lazy) flush(m.mountpoint)
   take(m, lazy)
   if (daemon !== undefined) await gone(daemon)
+}
+
+/** Has the kernel hand over what it has cached of written files: a mount that another namespace holds is not flushed by umount(2). */
+function flush(path: string): void {
+  const fd = open(AT_FDCWD, bytesOf(path), O_RDONLY)
+  if (fd < 0) return
+  syncfs(fd)
+  close(fd)
 }
 
 /** @throws LayerfsError MOUNTPOINT_BUSY, NOT_A_MOUNT, ACCESS_DENIED, FUSERMOUNT_MISSING, FUSERMOUNT_FAILED, IO */
@@ -59,10 +71,25 @@ function isOurs(pid: number): boolean {
 
 async function gone(pid: number): Promise<void> {
   const start = Date.now()
+  let told = false
   for (let pause = 1; isOurs(pid); pause = Math.min(pause * 2, 50)) {
-    if (Date.now() - start > PATIENCE)
+    const waited = Date.now() - start
+    if (!told && waited > HELD) {
+      told = true
+      tell(pid)
+    }
+    if (waited > PATIENCE)
       throw new LayerfsError('IO', `it is unmounted, but its daemon (pid ${pid}) has not ended yet`)
     await sleep(pause)
+  }
+}
+
+/** Has a daemon end although somebody still holds its mount: to them it is dead from then on. */
+function tell(pid: number): void {
+  try {
+    process.kill(pid, 'SIGTERM')
+  } catch {
+    // It has ended meanwhile, or is somebody else's to end.
   }
 }
 

@@ -139,6 +139,8 @@ export class KernelMount {
   async unmount(lazy: boolean): Promise<void> {
     if (this.ended) return this.closed
     const there = mountAt(this.mountpoint)
+    // umount(2) writes what is pending only where no other mount namespace holds the mount.
+    if (!lazy && there?.device === this.device) this.flush()
     // Somebody else may have unmounted it, or mounted over it.
     if (there?.device === this.device) this.detach(lazy)
     else if (there !== undefined && mounts().some((m) => m.device === this.device)) {
