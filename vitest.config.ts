@@ -4,7 +4,7 @@ const results = process.env.LAYERFS_TEST_RESULTS
 
 export default defineConfig({
   test: {
-    // The long suites are a command of their own: `npm run test:suites`.
+    // The long suites are a command of their own: `npm run test:long`.
     include: [process.env.LAYERFS_SUITES ? 'test/**/*.suite.ts' : 'test/**/*.test.ts'],
     // Mounts need processes of their own: a worker thread shares its umask, cwd and descriptors with others.
     pool: 'forks',

@@ -1,4 +1,4 @@
-/** Runners that are no dependency of this project, installed for the occasion: `npm run test:suites`. */
+/** Runners that are no dependency of this project, installed for the occasion: `npm run test:long`. */
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
