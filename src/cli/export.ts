@@ -1,11 +1,9 @@
 /** `layerfs export`. */
 import type { Argv } from 'yargs'
 import { countFiles, type ExportOptions, type ExportSummary, exportTree } from '../export/export.js'
-import { writeManifest } from '../export/manifest.js'
 import type { Counts, LinkMode } from '../export/place.js'
 import { withSource } from '../export/source.js'
-import { verifyExport } from '../export/verify.js'
-import { bytes, type Command, flagOf, optionalOf, print, printJson, stringOf, type Words } from './command.js'
+import { bytes, type Command, flagOf, optionalOf, print, printJson, type Words } from './command.js'
 import { Differences } from './differences.js'
 import { type AskedStack, askedStack, stackFlags, valuesOf } from './layers.js'
 import { interruptible, Progress, watched } from './progress.js'
@@ -51,10 +49,13 @@ export const command: Command = {
       })
       .example('$0 export --lower app --lower base root', 'the merged tree in root, by links')
       .example('$0 export mnt root --verify', 'the tree of a running mount, checked'),
-  async run(words) {
-    const { stack, rest } = askedStack(words, valuesOf(words, 'paths'), ['OUT'])
-    return interruptible((signal) => run(words, stack, rest[0] as string, signal))
-  },
+  run: (words) => runExport(words),
+}
+
+/** Exports by the words of a command line, whoever read them. Flags that are not there have their defaults. */
+export function runExport(words: Words): Promise<number> {
+  const { stack, rest } = askedStack(words, valuesOf(words, 'paths'), ['OUT'])
+  return interruptible((signal) => run(words, stack, rest[0] as string, signal))
 }
 
 async function run(words: Words, stack: AskedStack, out: string, signal: AbortSignal): Promise<number> {
@@ -62,7 +63,7 @@ async function run(words: Words, stack: AskedStack, out: string, signal: AbortSi
   const protect = flagOf(words, 'protect')
   const options: ExportOptions = {
     ...stack.options,
-    link: stringOf(words, 'link') as LinkMode,
+    link: (optionalOf(words, 'link') ?? 'auto') as LinkMode,
     protect,
     into: flagOf(words, 'into'),
     dryRun,
@@ -70,16 +71,23 @@ async function run(words: Words, stack: AskedStack, out: string, signal: AbortSi
   }
   const done = await shown(stack, out, options, signal)
   const manifest = optionalOf(words, 'manifest')
-  if (manifest !== undefined && !dryRun)
+  if (manifest !== undefined && !dryRun) {
+    const { writeManifest } = await import('../export/manifest.js')
     await withSource(stack.layers, stack.options, (source) => writeManifest(source, manifest, signal))
+  }
   const differences = new Differences()
   const verified =
     flagOf(words, 'verify') && !dryRun
-      ? await verifyExport(stack.layers, done.out, (d) => differences.add(d), {
-          ...stack.options,
-          protect,
-          signal,
-        })
+      ? await (await import('../export/verify.js')).verifyExport(
+          stack.layers,
+          done.out,
+          (d) => differences.add(d),
+          {
+            ...stack.options,
+            protect,
+            signal,
+          },
+        )
       : undefined
   if (flagOf(words, 'json'))
     printJson({

@@ -1,10 +1,11 @@
 /**
- * The command `layerfs`: a table of commands, each loaded only when it is called. `mount` goes ahead without yargs,
- * which takes longer to load than the mount to make, and gives only its help and completion.
+ * The command `layerfs`: a table of commands, each loaded only when it is called. `mount`, and `export` in its plain form,
+ * go ahead without yargs, which takes longer to load than the mount to make, and gives their help and completion.
  */
 import { exitCodeOf, LayerfsError } from '../errors.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'
+import { type PlainFlags, plainWords } from './plain.js'
 
 interface Row {
   /** Name, positionals: in yargs's notation. */
@@ -81,6 +82,8 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
   },
 }
 
+const PLAIN_EXPORT: PlainFlags = { valued: ['lower', 'upper'], bare: ['json', 'into'], positionals: 'paths' }
+
 /** Runs the command line and sets the exit code. */
 export async function main(words: readonly string[]): Promise<void> {
   try {
@@ -101,6 +104,10 @@ async function dispatch(words: readonly string[]): Promise<number> {
   if (words[0] === 'mount') {
     const asked = readMountFlags(words.slice(1))
     if (asked !== undefined) return (await import('./start.js')).start(asked)
+  }
+  if (words[0] === 'export') {
+    const plain = plainWords(words.slice(1), PLAIN_EXPORT)
+    if (plain !== undefined) return (await import('./export.js')).runExport(plain)
   }
   if (!Object.hasOwn(COMMANDS, words[0] ?? '')) {
     const { isHelperCall, mountAsHelper } = await import('../compat/helper.js')
