@@ -22,7 +22,10 @@ interface Mode {
  * leaves a mode before it sends RELEASE, so what is counted here never falls behind what the kernel believes.
  */
 export class Backings {
+  /** Nodes that somebody may write through a mapping, which the kernel does not tell of: their times are never current. */
+  readonly mappable = new Set<NodeId>()
   private readonly device: BackingDevice
+  private readonly forget: (node: NodeId) => void
   private readonly nodes = new Map<NodeId, Mode>()
   /** Off where the kernel did not agree to passthrough, or has refused it to this process. */
   enabled = false
@@ -30,15 +33,17 @@ export class Backings {
   granted = 0
   refused = 0
 
-  constructor(device: BackingDevice) {
+  /** @param forget has the kernel ask anew for a node's attributes */
+  constructor(device: BackingDevice, forget: (node: NodeId) => void) {
     this.device = device
+    this.forget = forget
   }
 
   /**
-   * Counts an open. @param fd the descriptor offered for passthrough, or -1
+   * Counts an open. @param fd the descriptor offered for passthrough, or -1. @param both whether it reads and writes
    * @returns the backing id to answer with, or 0: cached
    */
-  open(node: NodeId, fd: number): number {
+  open(node: NodeId, fd: number, both: boolean): number {
     let mode = this.nodes.get(node)
     if (mode === undefined) {
       if (!this.enabled) return 0
@@ -46,6 +51,10 @@ export class Backings {
       this.nodes.set(node, mode)
     }
     mode.opens++
+    if (both && mode.backing > 0 && !this.mappable.has(node)) {
+      this.mappable.add(node)
+      this.forget(node)
+    }
     return mode.backing
   }
 
@@ -66,6 +75,7 @@ export class Backings {
     const mode = this.nodes.get(node)
     if (mode === undefined || --mode.opens > 0) return
     this.nodes.delete(node)
+    this.mappable.delete(node)
     if (mode.backing > 0) this.device.backingClose(mode.backing)
   }
 }

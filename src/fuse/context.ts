@@ -41,6 +41,7 @@ export class Context {
     readonly counters: Counters,
   ) {
     this.dirents = new Dirents(reply)
+    reply.passing = backings.mappable
   }
 }
 

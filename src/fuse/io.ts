@@ -12,7 +12,7 @@ import {
   O_RDWR,
   O_WRONLY,
 } from '../abi/linux.js'
-import type { NodeId } from '../vfs.js'
+import type { Entry, NodeId } from '../vfs.js'
 import { type Context, MALFORMED } from './context.js'
 
 /** Flags of open(2) that concern the way to the daemon, not the file behind it: our buffers are not aligned for O_DIRECT. */
@@ -28,10 +28,11 @@ function flagsFor(x: Context, flags: number): number {
   return (f & O_ACCMODE) === O_WRONLY ? (f & ~(O_ACCMODE | O_APPEND)) | O_RDWR : f & ~O_APPEND
 }
 
-/** Writes fuse_open_out for the handle in `x.opened`. */
-function answerOpen(x: Context, node: NodeId, at: number): number {
+/** Writes fuse_open_out for the handle in `x.opened`, after the entry of a file that is new. */
+function answerOpen(x: Context, node: NodeId, flagsAsked: number, entry?: Entry): number {
   const { opened } = x
-  const backing = x.backings.open(node, opened.backing)
+  const backing = x.backings.open(node, opened.backing, (flagsAsked & O_ACCMODE) === O_RDWR)
+  const at = entry === undefined ? 0 : x.reply.entry(entry)
   // Without the writeback cache nothing is pending at close(2), so no FLUSH need be sent.
   let flags = F.FOPEN_NOFLUSH
   if (backing > 0) flags |= F.FOPEN_PASSTHROUGH
@@ -55,7 +56,7 @@ export function open(x: Context): number {
   if (r === -EACCES && (flags & O_ACCMODE) !== (asked & O_ACCMODE)) {
     r = x.fs.open(req.caller, req.node, (flags & ~O_ACCMODE) | O_WRONLY, killPriv, opened)
   }
-  return r < 0 ? r : answerOpen(x, req.node, 0)
+  return r < 0 ? r : answerOpen(x, req.node, asked)
 }
 
 export function create(x: Context): number {
@@ -67,7 +68,7 @@ export function create(x: Context): number {
   resetOpened(x)
   const mode = req.u32(F.CREATE_IN.mode)
   const r = x.fs.create(req.caller, req.node, name, mode, flags, entry, x.opened)
-  return r < 0 ? r : answerOpen(x, entry.node, x.reply.entry(entry))
+  return r < 0 ? r : answerOpen(x, entry.node, flags, entry)
 }
 
 /** The body ends in a name that means nothing: the file has none. */
@@ -77,7 +78,7 @@ export function tmpfile(x: Context): number {
   const flags = flagsFor(x, req.u32(F.CREATE_IN.flags))
   resetOpened(x)
   const r = x.fs.tmpfile(req.caller, req.node, req.u32(F.CREATE_IN.mode), flags, entry, x.opened)
-  return r < 0 ? r : answerOpen(x, entry.node, x.reply.entry(entry))
+  return r < 0 ? r : answerOpen(x, entry.node, flags, entry)
 }
 
 export function read(x: Context): number {

@@ -12,13 +12,13 @@ const handleIn = (x: Context, flag: boolean, at: number): Fh => (flag ? x.req.u6
 export function getattr(x: Context): number {
   const fh = handleIn(x, (x.req.u32(F.GETATTR_IN.flags) & F.FUSE_GETATTR_FH) !== 0, F.GETATTR_IN.fh)
   const r = x.fs.getattr(x.req.node, fh, x.attr)
-  return r < 0 ? r : x.reply.attributes(x.attr)
+  return r < 0 ? r : x.reply.attributes(x.attr, x.req.node)
 }
 
 export function statx(x: Context): number {
   const fh = handleIn(x, (x.req.u32(F.STATX_IN.flags) & F.FUSE_GETATTR_FH) !== 0, F.STATX_IN.fh)
   const r = x.fs.getattr(x.req.node, fh, x.attr)
-  return r < 0 ? r : x.reply.statx(x.attr)
+  return r < 0 ? r : x.reply.statx(x.attr, x.req.node)
 }
 
 export function setattr(x: Context): number {
@@ -36,7 +36,7 @@ export function setattr(x: Context): number {
   set.killPriv = has(F.FATTR_KILL_SUIDGID)
   const fh = handleIn(x, has(F.FATTR_FH), F.SETATTR_IN.fh)
   const r = x.fs.setattr(req.caller, req.node, fh, set, x.attr)
-  return r < 0 ? r : x.reply.attributes(x.attr)
+  return r < 0 ? r : x.reply.attributes(x.attr, req.node)
 }
 
 /** The longest target of a symlink, PATH_MAX. */

@@ -54,7 +54,7 @@ function message(code: number, payload: number): Buffer {
 }
 
 /** @param off negative: attributes alone. @param length 0 with `off` >= 0: to the end */
-function invalInode(node: NodeId, off: number, length: number): Buffer {
+export function invalInode(node: NodeId, off: number, length: number): Buffer {
   const m = message(F.FUSE_NOTIFY_INVAL_INODE, F.INVAL_INODE_OUT.size)
   put64(m, F.INVAL_INODE_OUT.node, node)
   put64(m, F.INVAL_INODE_OUT.off, off)

@@ -10,7 +10,7 @@ import {
   STATX_BTIME,
   STATX_OUT,
 } from '../abi/fuse.js'
-import type { Attr, Entry, StatFs } from '../vfs.js'
+import type { Attr, Entry, NodeId, StatFs } from '../vfs.js'
 import type { Request } from './request.js'
 
 const PAGE = 4096
@@ -31,6 +31,8 @@ export class Reply {
   /** For how long the kernel may keep names and attributes: seconds and nanoseconds. */
   private readonly validSeconds: number
   private readonly validNs: number
+  /** Nodes whose attributes the kernel may not keep. */
+  passing: ReadonlySet<NodeId> = new Set()
 
   constructor(bytes: number, timeout: number) {
     this.buffer = Buffer.allocUnsafeSlow(OUT_HEADER + bytes)
@@ -125,6 +127,10 @@ export class Reply {
     this.u64(at + ENTRY_OUT.node, e.node)
     this.u64(at + ENTRY_OUT.generation, e.generation)
     this.validity(at, this.validSeconds, this.validNs)
+    if (this.passes(e.node)) {
+      this.u64(at + ENTRY_OUT.attrValid, 0)
+      this.u32(at + ENTRY_OUT.attrValidNs, 0)
+    }
     this.attr(at + ENTRY_OUT.attr, e.attr)
     return ENTRY_OUT.size
   }
@@ -136,6 +142,10 @@ export class Reply {
     return ENTRY_OUT.size
   }
 
+  private passes(node: NodeId): boolean {
+    return this.passing.size > 0 && this.passing.has(node)
+  }
+
   private validity(at: number, seconds: number, ns: number): void {
     this.u64(at + ENTRY_OUT.entryValid, seconds)
     this.u64(at + ENTRY_OUT.attrValid, seconds)
@@ -144,19 +154,21 @@ export class Reply {
   }
 
   /** struct fuse_attr_out */
-  attributes(a: Attr): number {
-    this.u64(ATTR_OUT.valid, this.validSeconds)
-    this.u32(ATTR_OUT.validNs, this.validNs)
+  attributes(a: Attr, node: NodeId): number {
+    const passes = this.passes(node)
+    this.u64(ATTR_OUT.valid, passes ? 0 : this.validSeconds)
+    this.u32(ATTR_OUT.validNs, passes ? 0 : this.validNs)
     this.u32(ATTR_OUT.validNs + 4, 0)
     this.attr(ATTR_OUT.attr, a)
     return ATTR_OUT.size
   }
 
   /** struct fuse_statx_out */
-  statx(a: Attr): number {
+  statx(a: Attr, node: NodeId): number {
+    const passes = this.passes(node)
     this.zero(0, STATX_OUT.bytes)
-    this.u64(STATX_OUT.valid, this.validSeconds)
-    this.u32(STATX_OUT.validNs, this.validNs)
+    this.u64(STATX_OUT.valid, passes ? 0 : this.validSeconds)
+    this.u32(STATX_OUT.validNs, passes ? 0 : this.validNs)
     const born = a.btime !== 0 || a.btimeNs !== 0
     this.u32(STATX_OUT.mask, born ? STATX_BASIC_STATS | STATX_BTIME : STATX_BASIC_STATS)
     this.u32(STATX_OUT.blksize, a.blksize)

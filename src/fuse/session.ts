@@ -7,6 +7,7 @@ import { Context, MALFORMED, NO_REPLY } from './context.js'
 import { Control, XATTR_RELOAD, XATTR_RESET } from './control.js'
 import type { HelperThreads } from './helpers.js'
 import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
+import { invalInode } from './notify.js'
 import { mayLack, OPS, opName } from './ops.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
@@ -91,7 +92,10 @@ export class Session {
       fs,
       new Request(REQUEST_BYTES),
       new Reply(MAX_IO, options.timeout),
-      new Backings(device),
+      new Backings(device, (node) => {
+        const m = invalInode(node, -1, 0)
+        device.write(m, m.length)
+      }),
       new Control(
         () => this.status(),
         () => this.stats(),

@@ -46,6 +46,19 @@ describe('passthrough', () => {
     expect(open()).toMatchObject({ id: 102 })
   })
 
+  it('lets the kernel keep no times of a file that may be written through a mapping', () => {
+    const kept = (): bigint => b.ask(F.FUSE_GETATTR, FILE, u32(0, 0), u64(0)).body.readBigUInt64LE(0)
+    expect(kept()).toBeGreaterThan(0n)
+    const before = b.kernel.sent.length
+    const { fh } = open()
+    const notice = b.kernel.sent[before] as Buffer
+    expect(notice.readInt32LE(F.OUT.error)).toBe(F.FUSE_NOTIFY_INVAL_INODE)
+    expect(Number(notice.readBigUInt64LE(F.OUT_HEADER))).toBe(FILE)
+    expect(kept()).toBe(0n)
+    release(fh)
+    expect(kept()).toBeGreaterThan(0n)
+  })
+
   it('stays with the backing file of the first open while that lasts', () => {
     open()
     offer = -1

@@ -124,6 +124,23 @@ const mmap = topic('mmap', {
       equal(lstat(d, 'f').size, 9000n)
     },
   },
+  'shared, written, sets the times of the file': {
+    prepare: (d) => write(d, 'f', 'a'.repeat(9000)),
+    run: (d) => {
+      const file = join(d, 'f')
+      fs.utimesSync(file, 1000, 1000)
+      const changed = lstat(d, 'f').ctimeNs
+      withFd(file, O_RDWR, (fd) => {
+        const map = new Mapping(fd, 9000, true)
+        map.bytes.write('HELLO', 5000)
+        map.sync()
+        ok(fs.fstatSync(fd, { bigint: true }).mtimeMs > 1_000_000n, 'while it is open')
+        map.unmap()
+      })
+      ok(lstat(d, 'f').mtimeMs > 1_000_000n, 'once it is closed')
+      ok(lstat(d, 'f').ctimeNs >= changed, 'the time of change')
+    },
+  },
   'shared by a reader opened before sees what a writer writes': {
     prepare: (d) => write(d, 'f', 'a'.repeat(9000)),
     run: (d) =>
