@@ -68,7 +68,7 @@ export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr)
   if (r < 0) return r
   if (set.size !== undefined) {
     r = truncate(core, node, fh, set.size)
-    if (r >= 0 && set.killPriv) r = dropPrivileges(node)
+    if (r >= 0 && set.killPriv) r = dropPrivileges(core, node)
     if (r < 0) return r
   }
   if (uid !== undefined || gid !== undefined) {

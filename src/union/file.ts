@@ -65,7 +65,7 @@ export function open(core: Core, node: Node, flags: number, killPriv: boolean, o
   const fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
   if (fd < 0) return fd
   if (truncate && killPriv) {
-    const r = dropPrivileges(node)
+    const r = dropPrivileges(core, node)
     if (r < 0) {
       sys.close(fd)
       return r
@@ -99,7 +99,7 @@ export function write(core: Core, fh: Fh, src: Buffer, pos: number, killPriv: bo
   if (handle === undefined) return -EBADF
   const n = sys.pwrite(handle.fd, src, pos)
   if (n >= 0 && killPriv) {
-    const r = dropPrivileges(handle.node)
+    const r = dropPrivileges(core, handle.node)
     if (r < 0) return r
   }
   return n
@@ -109,7 +109,7 @@ const scratch = new Attr()
 const NO_BYTES = Buffer.alloc(0)
 
 /** What a write takes from a file: set-user-id, set-group-id of an executable, capabilities. It lives in the upper. */
-export function dropPrivileges(node: Node): Result {
+export function dropPrivileges(core: Core, node: Node): Result {
   const open = node.handles?.[0]?.fd ?? node.anchor
   const dirfd = node.parent === undefined ? open : node.container.fd()
   const name = node.parent === undefined ? '' : node.name
@@ -121,6 +121,8 @@ export function dropPrivileges(node: Node): Result {
   if (mode !== (scratch.mode & 0o7777)) {
     r = setMode(layer, dirfd, name, mode)
     if (r < 0) return r
+    // After a write the kernel asks anew for size and times, not for the mode.
+    core.notifier?.attributes(node.id)
   }
   // Removing what is not there is EPERM for a daemon without privilege.
   const xattr = xattrOnDisk(layer, CAPABILITY) as Name
