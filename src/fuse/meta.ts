@@ -47,7 +47,7 @@ export const readlink = (x: Context): number => x.fs.readlink(x.req.node, x.repl
 export function setxattr(x: Context): number {
   const { req } = x
   const fixed = x.features.setxattrExt ? F.SETXATTR_IN.size : F.SETXATTR_IN.compatSize
-  const name = req.size > fixed ? req.name(fixed) : undefined
+  const name = req.size > fixed ? req.text(fixed) : undefined
   const count = req.u32(F.SETXATTR_IN.valueSize)
   if (name === undefined || req.end + count > req.size) return MALFORMED
   const kill =
@@ -72,7 +72,7 @@ const room = (x: Context, count: number): Buffer =>
 
 export function getxattr(x: Context): number {
   const { req } = x
-  const name = req.name(F.GETXATTR_IN.size)
+  const name = req.text(F.GETXATTR_IN.size)
   if (name === undefined) return MALFORMED
   const count = req.u32(F.GETXATTR_IN.count)
   const dst = room(x, count)
@@ -86,7 +86,7 @@ export function listxattr(x: Context): number {
 }
 
 export function removexattr(x: Context): number {
-  const name = x.req.name(0)
+  const name = x.req.text(0)
   return name === undefined ? MALFORMED : x.fs.removexattr(x.req.caller, x.req.node, name)
 }
 

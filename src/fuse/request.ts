@@ -82,7 +82,7 @@ export class Request {
     return b.toString('latin1', start, i)
   }
 
-  /** Text at `at` up to its NUL: the target of a symlink. It may hold slashes. */
+  /** Text at `at` up to its NUL: the target of a symlink, the name of an xattr. It may hold slashes. */
   text(at: number): string | undefined {
     const start = IN_HEADER + at
     const i = this.buffer.indexOf(0, start)

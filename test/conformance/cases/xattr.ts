@@ -69,6 +69,20 @@ const plain = topic('xattrs', {
       deepEqual(userNames(join(d, 'sub')), ['user.two'])
     },
   },
+  'may have slashes in their names': {
+    prepare: (d) => {
+      write(d, 'f')
+      setxattr(join(d, 'f'), 'user.a/b', 'before')
+    },
+    run: (d) => {
+      const f = join(d, 'f')
+      equal(getxattr(f, 'user.a/b').toString(), 'before')
+      setxattr(f, 'user.c/../d', 'new')
+      removexattr(f, 'user.a/b')
+      equal(getxattr(f, 'user.c/../d').toString(), 'new')
+      deepEqual(userNames(f), ['user.c/../d'])
+    },
+  },
   'are listed, replaced and removed': {
     prepare: (d) => {
       write(d, 'f')
