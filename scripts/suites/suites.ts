@@ -127,7 +127,9 @@ function stressng(installed: string, place: Place): Score {
   const failed = new Map<string, string>()
   for (const [, name, what] of output.matchAll(/^stress-ng: fail: +\[\d+\] +([\w-]+): (.*)$/gm))
     failed.set(name ?? '', what ?? '')
-  return { ran: new Set(output.match(/dispatching hogs: .*/g)).size, failed }
+  if (!/\] successful run completed/.test(output) && failed.size === 0)
+    failed.set('exit', output.trim().split('\n').at(-1) ?? '')
+  return { ran: /dispatching hogs: (.*)/.exec(output)?.[1]?.split(',').length ?? 0, failed }
 }
 
 export const SUITES: readonly Suite[] = [
