@@ -265,9 +265,15 @@ export class Adapter implements Operations {
     return 0
   }
 
+  /** The engine makes files with exact modes: the program's own umask is put aside meanwhile. */
   #at(path: string, call: (node: NodeId) => Result): Result {
-    const node = this.#walk.resolve(path)
-    return node < 0 ? node : call(node)
+    const umask = process.umask(0)
+    try {
+      const node = this.#walk.resolve(path)
+      return node < 0 ? node : call(node)
+    } finally {
+      process.umask(umask)
+    }
   }
 
   #in(path: string, call: (parent: NodeId, name: Name) => Result): Result {

@@ -48,6 +48,10 @@ const create = topic('create', {
     equal(lstat(d, 'f').nlink, 1n)
     deepEqual(list(d), ['f'])
   },
+  'gives every permission asked for where there is no umask': (d) => {
+    withUmask(0, () => fs.closeSync(fs.openSync(join(d, 'f'), O_CREAT | O_WRONLY, 0o666)))
+    equal(perms(d, 'f'), 0o666)
+  },
   'keeps set-id and sticky bits asked for': (d) => {
     withUmask(0, () => fs.closeSync(fs.openSync(join(d, 'f'), O_CREAT | O_WRONLY, 0o4711)))
     equal(perms(d, 'f'), 0o4711)

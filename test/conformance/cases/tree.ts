@@ -37,6 +37,10 @@ const dirs = topic('directories', {
     equal(perms(d, 'sub'), 0o750)
     deepEqual(list(d, 'sub'), [])
   },
+  'are made with every permission where there is no umask': (d) => {
+    withUmask(0, () => fs.mkdirSync(join(d, 'sub'), 0o777))
+    equal(perms(d, 'sub'), 0o777)
+  },
   'in the way are EEXIST': {
     prepare: (d) => {
       mkdir(d, 'sub')
