@@ -200,7 +200,8 @@ export interface Filesystem {
   release(node: NodeId, fh: Fh): void
   fsync(node: NodeId, fh: Fh, dataOnly: boolean): Result
   fsyncdir(node: NodeId, dataOnly: boolean): Result
-  fallocate(node: NodeId, fh: Fh, mode: number, pos: number, len: number): Result
+  /** @param killPriv as for write */
+  fallocate(node: NodeId, fh: Fh, mode: number, pos: number, len: number, killPriv: boolean): Result
   /** SEEK_DATA and SEEK_HOLE. @returns the offset */
   lseek(node: NodeId, fh: Fh, pos: number, whence: number): Result
   copyFileRange(
@@ -211,6 +212,7 @@ export interface Filesystem {
     outFh: Fh,
     outPos: number,
     len: number,
+    killPriv: boolean,
   ): Result
 
   /**

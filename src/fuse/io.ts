@@ -118,6 +118,9 @@ export const fsync = (x: Context): number =>
     (x.req.u32(F.FSYNC_IN.flags) & F.FUSE_FSYNC_FDATASYNC) !== 0,
   )
 
+/** The kernel tells of no FUSE_WRITE_KILL_SUIDGID with these two: root keeps set-id bits, others do not (CAP_FSETID). */
+const killsPriv = (x: Context): boolean => x.req.caller.uid !== 0
+
 export function fallocate(x: Context): number {
   const { req } = x
   return x.fs.fallocate(
@@ -126,6 +129,7 @@ export function fallocate(x: Context): number {
     req.u32(F.FALLOCATE_IN.mode),
     req.u64(F.FALLOCATE_IN.pos),
     req.u64(F.FALLOCATE_IN.len),
+    killsPriv(x),
   )
 }
 
@@ -156,6 +160,7 @@ export function copyFileRange(x: Context): number {
     req.u64(F.COPY_FILE_RANGE_IN.outFh),
     req.u64(F.COPY_FILE_RANGE_IN.outPos),
     Math.min(req.u64(F.COPY_FILE_RANGE_IN.len), MAX_COPY),
+    killsPriv(x),
   )
   if (n < 0) return n
   // fuse_write_out, or since 7.45 fuse_copy_file_range_out: 8 bytes either way.

@@ -97,12 +97,13 @@ export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
 export function write(core: Core, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
-  const n = sys.pwrite(handle.fd, src, pos)
-  if (n >= 0 && killPriv) {
-    const r = dropPrivileges(core, handle.node)
-    if (r < 0) return r
-  }
-  return n
+  return changed(core, handle.node, sys.pwrite(handle.fd, src, pos), killPriv)
+}
+
+/** What a call that changed data answers, once set-id bits are gone. */
+function changed(core: Core, node: Node, n: Result, killPriv: boolean): Result {
+  const r = n >= 0 && killPriv ? dropPrivileges(core, node) : 0
+  return r < 0 ? r : n
 }
 
 const scratch = new Attr()
@@ -153,9 +154,17 @@ export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
   return r
 }
 
-export function fallocate(core: Core, fh: Fh, mode: number, pos: number, len: number): Result {
-  const fd = descriptor(core, fh)
-  return fd < 0 ? fd : sys.fallocate(fd, mode, pos, len)
+export function fallocate(
+  core: Core,
+  fh: Fh,
+  mode: number,
+  pos: number,
+  len: number,
+  killPriv: boolean,
+): Result {
+  const handle = core.handles.get(fh)
+  if (handle === undefined) return -EBADF
+  return changed(core, handle.node, sys.fallocate(handle.fd, mode, pos, len), killPriv)
 }
 
 export function lseek(core: Core, fh: Fh, pos: number, whence: number): Result {
@@ -170,9 +179,10 @@ export function copyFileRange(
   outFh: Fh,
   outPos: number,
   len: number,
+  killPriv: boolean,
 ): Result {
   const from = descriptor(core, fh)
-  const to = descriptor(core, outFh)
-  if (from < 0 || to < 0) return -EBADF
-  return sys.copyFileRange(from, pos, to, outPos, len)
+  const to = core.handles.get(outFh)
+  if (from < 0 || to === undefined) return -EBADF
+  return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), killPriv)
 }

@@ -36,21 +36,22 @@ export class Listing {
   readonly from: Loc[] = []
   /** Devices of the numbers that are of another file than `from` holds: of an origin, or a merged directory's lower part. */
   readonly originDevs = new Map<number, number>()
+  /** Positions of all names ever here: one that comes back takes its old place, so a reader is not led in a circle. */
   private readonly index = new Map<Name, number>()
+  /** How many entries there are. */
+  count = 0
   bytes = 512
 
   /** Position of a name, or -1. */
   find(name: Name): number {
-    return this.index.get(name) ?? -1
-  }
-
-  get count(): number {
-    return this.index.size
+    const at = this.index.get(name)
+    return at === undefined || this.types[at] === DT_UNKNOWN ? -1 : at
   }
 
   add(name: Name, ino: number, dtype: number, from: Loc): void {
     const at = this.index.get(name)
     if (at !== undefined) {
+      if (this.types[at] === DT_UNKNOWN) this.count++
       this.inos[at] = ino
       this.types[at] = dtype
       this.from[at] = from
@@ -58,6 +59,7 @@ export class Listing {
       return
     }
     this.index.set(name, this.names.push(name) - 1)
+    this.count++
     this.inos.push(ino)
     this.types.push(dtype)
     this.from.push(from)
@@ -79,9 +81,9 @@ export class Listing {
   }
 
   remove(name: Name): void {
-    const at = this.index.get(name)
-    if (at === undefined) return
-    this.index.delete(name)
+    const at = this.find(name)
+    if (at < 0) return
+    this.count--
     this.types[at] = DT_UNKNOWN
   }
 }

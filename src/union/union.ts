@@ -211,8 +211,8 @@ export class Union implements Filesystem {
     return r
   }
 
-  fallocate(_id: NodeId, fh: Fh, mode: number, pos: number, len: number): Result {
-    return file.fallocate(this.core, fh, mode, pos, len)
+  fallocate(_id: NodeId, fh: Fh, mode: number, pos: number, len: number, killPriv: boolean): Result {
+    return file.fallocate(this.core, fh, mode, pos, len, killPriv)
   }
 
   lseek(_id: NodeId, fh: Fh, pos: number, whence: number): Result {
@@ -227,8 +227,9 @@ export class Union implements Filesystem {
     outFh: Fh,
     outPos: number,
     len: number,
+    killPriv: boolean,
   ): Result {
-    return file.copyFileRange(this.core, fh, pos, outFh, outPos, len)
+    return file.copyFileRange(this.core, fh, pos, outFh, outPos, len, killPriv)
   }
 
   readdir(_c: Caller, id: NodeId, cookie: number, plus: boolean, sink: DirSink): Result {

@@ -28,6 +28,7 @@ const ALL = reasons({
   'fallocate: grows the file, or keeps its size': 'fallocate',
   'fallocate: punches holes': 'fallocate',
   'fallocate: zeroes ranges': 'fallocate',
+  'fallocate: by another than root takes set-id bits': 'fallocate',
   'holes: are found by SEEK_HOLE and SEEK_DATA': 'holes',
   'statx and statfs: birth time is of the file': 'birth-times',
 })

@@ -34,6 +34,7 @@ import {
   syncfs,
 } from '../../support/sys.js'
 import {
+  asMortal,
   deepEqual,
   equal,
   fails,
@@ -223,6 +224,14 @@ const tmpfile = topic('O_TMPFILE', {
 })
 
 const allocation = topic('fallocate', {
+  'by another than root takes set-id bits': {
+    needs: 'root',
+    prepare: (d) => write(d, 'f', 'data', 0o6777),
+    run: (d) => {
+      asMortal(() => withFd(join(d, 'f'), O_RDWR, (fd) => fallocate(fd, 0, 0, 64 * KB)))
+      equal(perms(d, 'f'), 0o777)
+    },
+  },
   'grows the file, or keeps its size': {
     prepare: (d) => write(d, 'f', 'abc'),
     run: (d) =>
