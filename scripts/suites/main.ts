@@ -58,12 +58,16 @@ function over(suite: Suite, at: string, system: System, layout: Layout): Row {
   }
 }
 
+/** The most of what a failed test said that is shown, characters: paths may be long. */
+const LINE = 240
+
 const show = ({ suite, system, layout, score }: Row): void => {
   const words = [suite.padEnd(11), system.padEnd(15), layout.padEnd(7)]
   process.stdout.write(
     `${words.join(' ')} ${`${score.ran}`.padStart(7)} ${`${score.failed.size}`.padStart(7)}\n`,
   )
-  for (const [test, said] of score.failed) process.stdout.write(`    ${test} ${said}\n`)
+  for (const [test, said] of score.failed)
+    process.stdout.write(`    ${test} ${said}`.slice(0, LINE).concat('\n'))
 }
 
 function main(words: string[]): number {
