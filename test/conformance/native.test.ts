@@ -28,7 +28,6 @@ const ALL = reasons({
   'fallocate: grows the file, or keeps its size': 'fallocate',
   'fallocate: punches holes': 'fallocate',
   'fallocate: zeroes ranges': 'fallocate',
-  'fallocate: by another than root takes set-id bits': 'fallocate',
   'holes: are found by SEEK_HOLE and SEEK_DATA': 'holes',
   'statx and statfs: birth time is of the file': 'birth-times',
 })
@@ -38,6 +37,7 @@ const ROOT_ONLY = reasons({
   'setgid directories: give their group, and the bit to subdirectories': 'caller-ids',
   'ACLs: grant and deny': 'acls',
   'ACLs: set by who is not in the group drop setgid': 'acls',
+  'fallocate: by another than root takes set-id bits': 'fallocate',
 })
 
 const USERNS_ONLY = reasons({
