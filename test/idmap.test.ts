@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EINVAL, EOVERFLOW } from '../src/abi/linux.js'
-import { LayerfsError } from '../src/errors.js'
 import {
   checkIdMap,
   formatIdMap,
@@ -12,20 +11,10 @@ import {
   parseIdMap,
   parseIdRange,
 } from '../src/idmap.js'
+import { refusal } from './support/refusal.js'
 
 // The same cases every time: a failure is a change's fault, not the dice's.
 fc.configureGlobal({ seed: 1, numRuns: 500 })
-
-/** The code and message of what `f` throws. */
-function refusal(f: () => unknown): LayerfsError {
-  try {
-    f()
-  } catch (error) {
-    if (error instanceof LayerfsError) return error
-    throw error
-  }
-  throw new Error('nothing was thrown')
-}
 
 const container = [
   { disk: 0, shown: 100000, count: 65536 },

@@ -14,19 +14,10 @@ import {
   withDefaults,
 } from '../src/options.js'
 import { joinPaths, nearest, splitOptions, splitPaths } from '../src/tokens.js'
+import { refusal } from './support/refusal.js'
 
 // The same cases every time: a failure is a change's fault, not the dice's.
 fc.configureGlobal({ seed: 1, numRuns: 500 })
-
-function refusal(f: () => unknown): LayerfsError {
-  try {
-    f()
-  } catch (error) {
-    if (error instanceof LayerfsError) return error
-    throw error
-  }
-  throw new Error('nothing was thrown')
-}
 
 describe('option strings as the field writes them', () => {
   const lowers = (line: string) => parseOptions(line).lower?.map((l) => l.path)
