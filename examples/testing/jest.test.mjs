@@ -1,4 +1,4 @@
-// NODE_OPTIONS=--experimental-vm-modules jest, with testMatch for .mjs and no transform
+// NODE_OPTIONS=--experimental-vm-modules jest (jest.config.mjs: transform {} and testMatch for .mjs)
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
