@@ -1,5 +1,5 @@
 /** `layerfs run`: a program in a mount of its own, whose changes are dropped unless they are asked for. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, realpathSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,11 +61,13 @@ export const command: Command = {
     const target = optionalOf(words, 'commit')
     if (target !== undefined && existsSync(target))
       throw new LayerfsError('ALREADY_EXISTS', `${target} exists: choose another name`, { path: target })
+    // From here on the program's end is ours: a signal must not leave it without its mount.
+    const signals = new Signals()
     const mounted = await fixture({
       lower: lower.length > 0 ? lower.map(parseLayer) : { path: over as string },
     })
     try {
-      const code = await runIn(mounted.path, over, program)
+      const code = await runIn(mounted.path, over, program, signals)
       if (flagOf(words, 'diff')) await tell(mounted)
       if (flagOf(words, 'keep'))
         await keep(mounted, join(mkdtempSync(join(tmpdir(), 'layerfs-run-')), 'layer'))
@@ -124,16 +126,41 @@ function overWords(mountpoint: string, path: string, program: readonly string[])
   return ['unshare', '--user', '--map-root-user', '--mount', ...words(`${BIND} ${back}`)]
 }
 
+/** Takes the signals of this process for a program: those that come before it is there reach it as it starts. */
+class Signals {
+  private readonly early: NodeJS.Signals[] = []
+  private child: ChildProcess | undefined
+
+  constructor() {
+    for (const signal of [...SIGNALS, ...TERMINAL_SIGNALS]) process.on(signal, this.pass)
+  }
+
+  private readonly pass = (signal: NodeJS.Signals): void => {
+    const seen = TERMINAL_SIGNALS.some((s) => s === signal) && process.stdin.isTTY === true
+    if (this.child === undefined) this.early.push(signal)
+    else if (!seen) this.child.kill(signal)
+  }
+
+  to(child: ChildProcess): void {
+    this.child = child
+    for (const signal of this.early.splice(0)) child.kill(signal)
+  }
+
+  leave(): void {
+    for (const signal of [...SIGNALS, ...TERMINAL_SIGNALS]) process.off(signal, this.pass)
+  }
+}
+
 /** @returns the exit code, as a shell tells it */
-function runIn(mountpoint: string, over: string | undefined, program: readonly string[]): Promise<number> {
+function runIn(
+  mountpoint: string,
+  over: string | undefined,
+  program: readonly string[],
+  signals: Signals,
+): Promise<number> {
   const [file = '', ...args] = over === undefined ? program : overWords(mountpoint, over, program)
   const child = spawn(file, args, { cwd: over === undefined ? mountpoint : '/', stdio: 'inherit' })
-  const signals = [...SIGNALS, ...TERMINAL_SIGNALS]
-  const pass = (signal: NodeJS.Signals): void => {
-    const seen = TERMINAL_SIGNALS.some((s) => s === signal) && process.stdin.isTTY === true
-    if (!seen) child.kill(signal)
-  }
-  for (const signal of signals) process.on(signal, pass)
+  signals.to(child)
   return new Promise<number>((resolve) => {
     child.once('error', (error) => {
       const errno = errnoOf(error) ?? 0
@@ -143,7 +170,5 @@ function runIn(mountpoint: string, over: string | undefined, program: readonly s
     child.once('close', (code, signal) =>
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
     )
-  }).finally(() => {
-    for (const signal of signals) process.off(signal, pass)
-  })
+  }).finally(() => signals.leave())
 }

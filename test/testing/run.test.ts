@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BIN, layerfs, run } from '../support/command.js'
 import { command, environment, scratch } from '../support/identity.js'
@@ -78,12 +80,19 @@ describe('layerfs run', () => {
     expect(namesIn(where)).toEqual(['newer'])
   })
 
-  it('passes signals on, and ends in order after them', async () => {
-    const script = 'trap "echo got it; exit 7" TERM; echo ready; while :; do sleep 0.05; done'
-    const child = spawn(process.execPath, [BIN, 'run', '--lower', lower, '--', 'sh', '-c', script], {
+  /** Starts it in the background; an end that does not come is forced, and the test fails. */
+  const background = (words: readonly string[]) =>
+    spawn(process.execPath, [BIN, 'run', '--lower', lower, '--', ...words], {
       env: env(),
       stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 50_000,
+      killSignal: 'SIGKILL',
     })
+
+  it('passes signals on, and ends in order after them', async () => {
+    // Bounded: a shell that is never told to end must not outlive the test.
+    const script = 'trap "echo got it; exit 7" TERM; echo ready; for i in $(seq 800); do sleep 0.05; done'
+    const child = background(['sh', '-c', script])
     let said = ''
     child.stdout.on('data', (chunk: Buffer) => {
       said += chunk.toString()
@@ -92,6 +101,15 @@ describe('layerfs run', () => {
     const [code] = await once(child, 'close')
     expect(said).toBe('ready\ngot it\n')
     expect(code).toBe(7)
+    expect(left()).toEqual([])
+  })
+
+  it('ends in order where a signal comes while it starts', async () => {
+    const child = background(['sleep', '40'])
+    while (left().length === 0) await sleep(2)
+    child.kill('SIGTERM')
+    const [code] = await once(child, 'close')
+    expect(code).toBe(128 + os.constants.signals.SIGTERM)
     expect(left()).toEqual([])
   })
 
