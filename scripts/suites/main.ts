@@ -8,6 +8,11 @@
  *   FSX, FSSTRESS  the programs of xfstests' ltp/
  *   TEST_SYSCALLS  the program made of libfuse's test/test_syscalls.c
  *   STRESS_NG      the program of Debian's package
+ *   LTP            the Linux Test Project, installed: the directory that holds runtest/ and testcases/bin/
+ *   POSTGRES       PostgreSQL's programs, as /usr/lib/postgresql/15/bin; the user postgres runs them
+ *   FIO            the program of Debian's package
+ *   DEBIAN_ROOT    a root filesystem, as `mmdebstrap --variant=apt --skip=check/empty bookworm DIR` makes it
+ *   XFSTESTS       xfstests, configured and made, and its users fsgqa, fsgqa2; XFSTESTS_RUN is what runs of it
  *   SUITES_DIR     where layers lie; default the temporary directory. It should be a disk: tmpfs differs from one
  *
  *   --systems A,B  directory (the control), layerfs (the default), fuse-native, overlay, fuse-overlayfs, unionfs
@@ -18,7 +23,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Score, SUITES, type Suite } from './suites.js'
+import type { Score, Suite } from './score.js'
+import { SUITES } from './suites.js'
 import { LAYOUTS, type Layout, Place, SYSTEMS, type System } from './systems.js'
 
 class Refusal extends Error {}

@@ -2,23 +2,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { differences, snapshot } from '../../test/support/tree.js'
-import { LAYOUTS, type Layout, type Place, run, type System, TOP } from './systems.js'
-
-export interface Score {
-  ran: number
-  /** Each failed test by its name in the suite, with what it said. */
-  failed: Map<string, string>
-}
-
-export interface Suite {
-  name: string
-  /** The environment variable that says where it is installed, and what must be there. */
-  variable: string
-  holds: string
-  systems?: readonly System[]
-  layouts: readonly Layout[]
-  score(installed: string, place: Place): Score
-}
+import { apt } from './apt.js'
+import { fio } from './fio.js'
+import { ltp } from './ltp.js'
+import { postgres } from './postgres.js'
+import type { Score, Suite } from './score.js'
+import { LAYOUTS, type Place, run, type System, TOP } from './systems.js'
+import { xfstests } from './xfstests.js'
 
 const SEEDS = [1, 2, 3, 4, 5, 6]
 const FSX_OPERATIONS = 60_000
@@ -146,4 +136,9 @@ export const SUITES: readonly Suite[] = [
   { name: 'fsstress', variable: 'FSSTRESS', holds: '', layouts: LAYOUTS, score: fsstress },
   { name: 'syscalls', variable: 'TEST_SYSCALLS', holds: '', layouts: LAYOUTS, score: syscalls },
   { name: 'stress-ng', variable: 'STRESS_NG', holds: '', layouts: ['upper', 'merged'], score: stressng },
+  ltp,
+  postgres,
+  fio,
+  apt,
+  xfstests,
 ]

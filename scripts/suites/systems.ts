@@ -50,7 +50,8 @@ export function run(
 export class Place {
   readonly top = fs.mkdtempSync(path.join(process.env.SUITES_DIR ?? os.tmpdir(), 'layerfs-suites-'))
   readonly mountpoint = path.join(this.top, 'mnt')
-  private readonly lower = ['lower1', 'lower2'].map((name) => path.join(this.top, name))
+  /** Topmost first. */
+  readonly lower = ['lower1', 'lower2'].map((name) => path.join(this.top, name))
   private readonly upper = path.join(this.top, 'upper')
   private readonly work = path.join(this.top, 'work')
 
@@ -58,6 +59,8 @@ export class Place {
     readonly system: System,
     readonly layout: Layout,
   ) {
+    // Suites act as users of all kinds.
+    fs.chmodSync(this.top, 0o755)
     for (const dir of [this.mountpoint, ...this.lower, this.upper, this.work]) fs.mkdirSync(dir)
     for (const layer of this.holders()) fs.mkdirSync(path.join(layer, 'dir'))
     this.mount()
@@ -72,6 +75,14 @@ export class Place {
   private holders(): string[] {
     const held = { upper: [this.upper], lower: this.lower.slice(0, 1), merged: [...this.lower, this.upper] }
     return this.system === 'directory' ? [this.upper] : held[this.layout]
+  }
+
+  /** Has files made in the suite's directory as its lowest layer has it, while that is not mounted. */
+  prepare(make: (dir: string) => void): void {
+    this.unmount()
+    const [first, second] = this.holders()
+    make(path.join(second ?? first ?? this.upper, 'dir'))
+    this.mount()
   }
 
   mount(as: System = this.system): void {
