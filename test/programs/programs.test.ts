@@ -118,6 +118,84 @@ whole: $(parts)
   })
 })
 
+describe('a C project', () => {
+  it('built on the lower is up to date on the mount, and is built anew by many jobs as its headers change', () => {
+    const makefile = `CFLAGS := -Iinclude -MMD
+objects := $(patsubst src/%.c,build/%.o,$(wildcard src/*.c))
+program: build/main.o build/libparts.a
+\t$(CC) -o $@ $^
+build/libparts.a: $(filter-out build/main.o,$(objects))
+\tar rc $@ $^
+build/%.o: src/%.c
+\t$(CC) $(CFLAGS) -c -o $@ $<
+-include $(objects:.o=.d)
+`
+    m.sh(
+      `mkdir src include build; echo '#define STEP 1' >include/step.h; echo >include/parts.h
+       for i in $(seq 16); do
+         echo "int part$i(void);" >>include/parts.h
+         printf '#include "parts.h"\\n#include "step.h"\\nint part%s(void) { return STEP; }\\n' $i >src/part$i.c
+       done
+       { printf '#include <stdio.h>\\n#include "parts.h"\\nint main(void) { int sum = 0;\\n'
+         for i in $(seq 16); do echo "sum += part$i();"; done
+         echo 'return !printf("%d", sum); }'; } >src/main.c`,
+      m.lower,
+    )
+    fs.writeFileSync(path.join(m.lower, 'Makefile'), makefile)
+    m.sh('make -s -j4', m.lower)
+    m.mount()
+    expect(m.sh('make -q; ./program')).toBe('16')
+    m.sh(`sleep 0.02; echo '#define STEP 3' >include/step.h`)
+    expect(m.sh('make -n | grep -c -- -MMD')).toBe('16')
+    expect(m.sh('make -s -j8; ./program; make -q')).toBe('48')
+    m.remount()
+    expect(
+      m.sh('make -q; ./program; cd src; sed -i s/STEP/100/ part5.c; cd ..; make -s -j8; ./program'),
+    ).toBe('48145')
+    expect(m.sh('./program', m.lower)).toBe('16')
+  })
+})
+
+describe('mappings', () => {
+  it('of a lower file see what another process writes through its own, after the copy-up', () => {
+    m.sh(`head -c 65536 /dev/zero >file`, m.lower)
+    m.mount()
+    const until = `
+import mmap, os, sys, time
+def until(holds):
+    end = time.monotonic() + 30
+    while not holds():
+        if time.monotonic() > end: sys.exit("waited in vain")
+        time.sleep(0.005)
+`
+    const reader = `${until}
+file = open("file", "rb")
+shared = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+assert shared[0] == 0 and shared[60000] == 0
+open(os.environ["DIR"] + "/mapped", "w")
+for turn in range(1, 6):
+    until(lambda: shared[0] == turn and shared[60000] == turn)
+    open(os.environ["DIR"] + f"/seen{turn}", "w")
+`
+    const writer = `${until}
+until(lambda: os.path.exists(os.environ["DIR"] + "/mapped"))
+file = open("file", "r+b")
+shared = mmap.mmap(file.fileno(), 0)
+for turn in range(1, 6):
+    shared[0] = shared[60000] = turn
+    until(lambda: os.path.exists(os.environ["DIR"] + f"/seen{turn}"))
+`
+    fs.writeFileSync(path.join(m.dir, 'reader.py'), reader)
+    fs.writeFileSync(path.join(m.dir, 'writer.py'), writer)
+    m.sh(
+      'python3 "$DIR/reader.py" & reader=$!; python3 "$DIR/writer.py" & writer=$!; wait $reader; wait $writer',
+    )
+    m.remount()
+    expect(m.sh('od -An -tu1 -j60000 -N1 file')).toBe('5')
+    expect(m.sh('od -An -tu1 -j60000 -N1 file', m.lower)).toBe('0')
+  })
+})
+
 describe('npm', () => {
   it('installs from a lock file, twice', () => {
     m.sh(
