@@ -80,7 +80,7 @@ describe('layerfs run', () => {
     expect(namesIn(where)).toEqual(['newer'])
   })
 
-  /** Starts it in the background, not on vitest's own output: an orphan that held that would keep vitest from ending. */
+  /** Starts it in the background, not on vitest's own output: an orphan holding that keeps vitest from ending. */
   const background = (words: readonly string[]) =>
     spawn(process.execPath, [BIN, 'run', '--lower', lower, '--', ...words], {
       env: env(),
