@@ -18,36 +18,10 @@ import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
 import type { Layer } from './layer.js'
+import { locate, place } from './locate.js'
 import { statNode } from './lookup.js'
 import { Dir, type Node } from './node.js'
 import { setMode, setOwner, statIn } from './override.js'
-
-/** Where the calls that change a node's metadata find it: by name in a directory, or by a descriptor. */
-interface Place {
-  fd: number
-  name: string
-}
-
-const place: Place = { fd: -1, name: '' }
-
-/** Fills `place`. The node lives in the upper. */
-function locate(node: Node): Result {
-  if (node instanceof Dir) {
-    const fd = node.upperLoc.fd()
-    place.fd = fd
-    // By descriptor: `.` cannot be walked in a directory that its own mode closes.
-    place.name = ''
-    return fd
-  }
-  if (node.parent !== undefined) {
-    place.fd = node.container.fd()
-    place.name = node.name
-  } else {
-    place.fd = node.handles?.[0]?.fd ?? node.anchor
-    place.name = ''
-  }
-  return place.fd < 0 ? (node.parent === undefined ? -EINVAL : place.fd) : 0
-}
 
 /**
  * Changes a node's size, owner, mode and times, in that order, and answers its new attributes.
@@ -58,7 +32,7 @@ export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr)
   if (core.workdir === undefined) return -EROFS
   if (set.size !== undefined && node instanceof Dir) return -EISDIR
   // Times that the kernel writes back late, to a file whose last name and last handle are gone.
-  if (node.parent === undefined && node.anchor < 0 && node.epitaph !== undefined && !node.handles?.length)
+  if (node.adrift && node.anchor < 0 && node.epitaph !== undefined && !node.handles?.length)
     return statNode(core, node, out)
   const upper = core.stack.upper as Layer
   const uid = set.uid === undefined ? undefined : upper.uids.toDisk(set.uid)
@@ -103,10 +77,10 @@ const before = new Attr()
 
 /** chown(2) of a process that may keep set-id bits; the kernel tells in `killPriv` whether they go. */
 function chown(node: Node, uid: number | undefined, gid: number | undefined, set: SetAttr): Result {
-  let r = locate(node)
+  let r = locate(node, '')
   if (r < 0) return r
   const { fd, name } = place
-  const { layer } = node.container
+  const { layer } = node.home
   r = statIn(layer, fd, name, before)
   if (r < 0) return r
   r = setOwner(layer, fd, name, uid, gid)
@@ -117,13 +91,13 @@ function chown(node: Node, uid: number | undefined, gid: number | undefined, set
 }
 
 function chmod(node: Node, mode: number): Result {
-  const r = locate(node)
+  const r = locate(node, '')
   if (r < 0) return r
-  return setMode(node.container.layer, place.fd, place.name, mode & 0o7777)
+  return setMode(node.home.layer, place.fd, place.name, mode & 0o7777)
 }
 
 function utimens(node: Node, set: SetAttr): Result {
-  const r = locate(node)
+  const r = locate(node, '')
   if (r < 0) return r
   const atimeNs = set.atime === undefined ? UTIME_OMIT : set.atimeNs
   const mtimeNs = set.mtime === undefined ? UTIME_OMIT : set.mtimeNs

@@ -62,7 +62,7 @@ export function build(core: Core, workdir: Workdir, node: Node, temporary: Name,
 }
 
 /** Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents. */
-const mayNoteOrigin = (workdir: Workdir): boolean => source.nlink === 1 || workdir.indexFd >= 0
+const mayNoteOrigin = (workdir: Workdir): boolean => source.nlink === 1 || workdir.index !== undefined
 
 function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Result {
   const loc = dir.locs[0] as Loc

@@ -21,10 +21,10 @@ import { statAt } from '../sys/stat.js'
 import { Attr, type Name, PARKED, type Result } from '../vfs.js'
 import { build, type CopyUpData, source } from './build.js'
 import type { Core } from './core.js'
-import { enterIndex, writeExtraLinks } from './index.js'
+import { enterIndex, linkUp, withdraw } from './index.js'
 import type { Loc } from './loc.js'
 import { completeData, redirectData } from './metacopy.js'
-import { Dir, type Link, type Node } from './node.js'
+import { containerOf, Dir, type Link, type Node, putFirst } from './node.js'
 import { keepTimes, markImpure } from './upperdir.js'
 import { discard, type Workdir } from './workdir.js'
 
@@ -57,7 +57,11 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   const toFd = to.fd()
   let r = toFd < 0 ? toFd : markImpure(core, to)
   if (r >= 0 && !(node instanceof Dir)) r = enterIndex(core, node, temporary, source.nlink)
-  if (r >= 0) r = keepTimes(toFd, () => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE))
+  if (r === 1) {
+    r = linkUp(core, node, parent, node.name)
+    if (r < 0) withdraw(node)
+  } else if (r >= 0)
+    r = keepTimes(toFd, () => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE))
   if (r < 0) {
     discard(workdir, temporary)
     return r === -EEXIST ? -EIO : r
@@ -65,9 +69,33 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   return settle(core, node, parent, to)
 }
 
-/** Copy-up of a file that gets a new name: data may stay below where a redirect can lead to it. */
-export function raiseRenamed(core: Core, node: Node): Result {
-  const r = copyUp(core, node, core.policy.redirect ? 'meta' : 'all')
+/**
+ * Makes a name of a node stand in the upper before that name is changed: of an indexed file each is linked there by
+ * itself, so that its count of links goes with the names of the upper.
+ */
+export function copyUpName(
+  core: Core,
+  node: Node,
+  parent: Dir,
+  name: Name,
+  data: CopyUpData = 'all',
+): Result {
+  if (!node.inUpper) putFirst(node, parent, name)
+  const r = copyUp(core, node, data)
+  if (r < 0 || node.indexed === undefined) return r
+  if (containerOf(node, parent, name)?.layer.writable !== false) return r
+  const up = copyUp(core, parent)
+  return up < 0 ? up : linkUp(core, node, parent, name)
+}
+
+/**
+ * Copy-up of a file that gets a new name: data may stay below where a redirect can lead to it.
+ *
+ * @param at the name that it loses for it, if any
+ */
+export function raiseRenamed(core: Core, node: Node, at?: { parent: Dir; name: Name }): Result {
+  const data = core.policy.redirect ? 'meta' : 'all'
+  const r = at === undefined ? copyUp(core, node, data) : copyUpName(core, node, at.parent, at.name, data)
   if (r < 0) return r
   const redirected = redirectData(core, node)
   return redirected === -EXDEV ? copyUp(core, node, 'all') : redirected
@@ -85,27 +113,28 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
     return 0
   }
   if (source.nlink > 1) {
-    node.extraLinks += source.nlink - (node.indexed === undefined ? 1 : 2)
+    if (node.indexed === undefined) node.extraLinks += source.nlink - 1
     const fd = to.fd()
     if (fd >= 0 && statAt(fd, node.name, source) === 0) {
       core.table.registerLink(node, source.dev, source.ino)
-      enlistCopy(node, parent, node.name, to, source)
+      // A copy that notes no origin is listed by its own number: it shows that one once its node has been forgotten.
+      if (node.indexed === undefined) parent.listing?.add(node.name, source.ino, dtOfMode(node.type), to)
     }
   }
   const moved = node.dataBelow ? 0 : moveHandles(node)
-  return moved < 0 ? moved : joinKnownNames(core, node)
+  return moved < 0 || node.indexed !== undefined ? moved : joinKnownNames(core, node)
 }
 
 /** Puts the copied-up file behind every descriptor that is open on the lower one. */
 function moveHandles(node: Node): Result {
   for (const handle of node.handles ?? []) {
-    const up = node.container.fd()
+    const up = node.home.fd()
     const fd =
       node.anchor >= 0
         ? open(-1, `/proc/self/fd/${node.anchor}`, handle.flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW))
         : up < 0
           ? up
-          : open(up, node.name, (handle.flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW)
+          : open(up, node.homeName, (handle.flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW)
     if (fd < 0) return fd
     const r = replace(fd, handle.fd)
     close(fd)
@@ -141,7 +170,7 @@ function joinKnownNames(core: Core, node: Node): Result {
   return 0
 }
 
-/** Gives a copied-up file one more name in the upper. */
+/** Gives a copied-up file without an index entry one more name in the upper. */
 export function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Result {
   const up = copyUp(core, parent)
   if (up < 0) return up
@@ -149,24 +178,15 @@ export function linkInUpper(core: Core, node: Node, parent: Dir, name: Name): Re
   if (from < 0) return from
   const to = parent.upperLoc.fd()
   if (to < 0) return to
-  let r = notesOrigin(node) ? markImpure(core, parent.upperLoc) : 0
-  if (r >= 0) r = keepTimes(to, () => linkAt(from, node.name, to, name))
+  const r = keepTimes(to, () => linkAt(from, node.name, to, name))
   if (r < 0 && r !== -EEXIST) return r
   node.extraLinks--
-  parent.listing?.copiedUp(name, parent.upperLoc)
-  if (statAt(to, name, copied) === 0) enlistCopy(node, parent, name, parent.upperLoc, copied)
-  return writeExtraLinks(core, node)
+  if (statAt(to, name, copied) === 0)
+    parent.listing?.add(name, copied.ino, dtOfMode(node.type), parent.upperLoc)
+  return 0
 }
 
 const copied = new Attr()
-
-/** Whether the copy of a file with several links notes which lower file it came from. */
-const notesOrigin = (node: Node): boolean => node.indexed !== undefined
-
-/** A copy that notes no origin is listed by its own number: it shows that one once its node has been forgotten. */
-function enlistCopy(node: Node, parent: Dir, name: Name, upper: Loc, copy: Attr): void {
-  if (!notesOrigin(node)) parent.listing?.add(name, copy.ino, dtOfMode(node.type), upper)
-}
 
 /** Whether an open mode writes. */
 export const writes = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY

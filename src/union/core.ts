@@ -78,7 +78,7 @@ export class Core {
 
   /** Turns a file's attributes on disk into those shown. */
   show(node: Node, attr: Attr): void {
-    const layer = node.container.layer
+    const { layer } = node.home
     attr.ino = node.ino
     attr.uid = layer.uids.toShown(attr.uid)
     attr.gid = layer.gids.toShown(attr.gid)

@@ -215,12 +215,12 @@ export function link(core: Core, node: Node, parent: Dir, name: Name, out: Entry
 
 function linkTo(workdir: Workdir, node: Node, to: number, name: Name, whiteout: UpperWhiteout): Result {
   const make = (dirfd: number, as: Name): Result => {
-    if (node.parent === undefined) {
+    if (node.adrift) {
       const fd = node.handles?.[0]?.fd ?? node.anchor
       return fd < 0 ? -ENOENT : linkFd(fd, dirfd, as)
     }
-    const from = node.container.fd()
-    return from < 0 ? from : linkAt(from, node.name, dirfd, as)
+    const from = node.home.fd()
+    return from < 0 ? from : linkAt(from, node.homeName, dirfd, as)
   }
   if (whiteout !== 'object') {
     const r = make(to, name)

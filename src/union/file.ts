@@ -28,6 +28,7 @@ import { Attr, type Fh, type Job, type Name, type Opened, PARKED, type Result } 
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
 import { runJob } from './job.js'
+import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node } from './node.js'
 import { setMode, statIn, xattrOnDisk } from './override.js'
@@ -76,13 +77,13 @@ export function open(core: Core, node: Node, flags: number, killPriv: boolean, o
 
 /** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the owner may say so. */
 export function openNode(core: Core, node: Node, flags: number): Result {
-  if (node.parent === undefined) {
+  if (node.adrift) {
     const fd = node.handles?.[0]?.fd ?? node.anchor
     return fd < 0 ? -ENOENT : sys.open(-1, `/proc/self/fd/${fd}`, flags)
   }
-  const dirfd = node.container.fd()
+  const dirfd = node.home.fd()
   if (dirfd < 0) return dirfd
-  if (node.inUpper) return openData(core, node, dirfd, node.name, flags)
+  if (node.inUpper) return openData(core, node, dirfd, node.homeName, flags)
   // A lower may have put a FIFO in the place of the file meanwhile: that must not hold us up.
   const quick = flags | O_NONBLOCK
   const fd = openData(core, node, dirfd, node.name, quick | O_NOATIME)
@@ -111,12 +112,11 @@ const NO_BYTES = Buffer.alloc(0)
 
 /** What a write takes from a file: set-user-id, set-group-id of an executable, capabilities. It lives in the upper. */
 export function dropPrivileges(core: Core, node: Node): Result {
-  const open = node.handles?.[0]?.fd ?? node.anchor
-  const dirfd = node.parent === undefined ? open : node.container.fd()
-  const name = node.parent === undefined ? '' : node.name
-  if (dirfd < 0) return dirfd
-  const { layer } = node.container
-  let r = statIn(layer, dirfd, name, scratch)
+  let r = locate(node, '')
+  if (r < 0) return r
+  const { fd: dirfd, name } = place
+  const { layer } = node.home
+  r = statIn(layer, dirfd, name, scratch)
   if (r < 0) return r
   const mode = withoutPrivileges(scratch.mode)
   if (mode !== (scratch.mode & 0o7777)) {

@@ -1,13 +1,11 @@
-/** Hard links of a lower layer that has been changed: its other names follow into the upper. */
+/** Further names of a lower file that has been copied up: without an index they follow into the upper, with one they lead there. */
 
 import { Attr, type Name, type Result } from '../vfs.js'
-import { copyUp, linkInUpper } from './copyup.js'
+import { linkInUpper } from './copyup.js'
 import type { Core } from './core.js'
-import { findIndexed, linkIndexed, readIndexed, writeExtraLinks } from './index.js'
+import { extraLinks, findIndexed } from './index.js'
 import type { Loc } from './loc.js'
 import { addName, type Dir, Node } from './node.js'
-import { originNumber } from './origin.js'
-import { keepTimes, markImpure } from './upperdir.js'
 
 /** Gives a node of the upper one more name there: one that a lower layer shows for the file it was copied from. */
 export function joinUpper(core: Core, node: Node, parent: Dir, name: Name): Result {
@@ -19,32 +17,33 @@ export function joinUpper(core: Core, node: Node, parent: Dir, name: Name): Resu
 
 /**
  * Finds a lower file with several links in the index: another name of it was copied up, in this mount or an earlier one.
- * The name found now is given to that copy.
  *
+ * @param attr of the lower file, on disk
  * @returns the node of the copy; undefined where the file is not in the index; -errno
  */
-export function adoptIndexed(core: Core, parent: Dir, name: Name, container: Loc): Node | undefined | Result {
+export function adoptIndexed(
+  core: Core,
+  parent: Dir,
+  name: Name,
+  container: Loc,
+  attr: Attr,
+): Node | undefined | Result {
+  const index = core.workdir?.index
   const entry = findIndexed(core, container, name, indexed)
-  if (entry === undefined) return undefined
-  let r = copyUp(core, parent)
-  if (r >= 0) r = markImpure(core, parent.upperLoc)
-  const to = r < 0 ? r : parent.upperLoc.fd()
-  if (to < 0) return to
-  r = keepTimes(to, () => linkIndexed(core, entry, to, name))
-  if (r < 0) return r
-  parent.listing?.copiedUp(name, parent.upperLoc)
+  if (index === undefined || entry === undefined) return undefined
+  if (typeof entry === 'number') return entry
   let node = core.table.byLink(indexed.dev, indexed.ino)
   if (node === undefined) {
-    node = new Node(core.table.nextId(), indexed.mode, parent.upperLoc)
-    node.ino = originNumber(core, parent.upperLoc, name) ?? core.numbers.shown(indexed.dev, indexed.ino)
-    readIndexed(core, node, parent.upperLoc, name)
+    node = new Node(core.table.nextId(), attr.mode, container)
+    node.ino = core.numbers.shown(attr.dev, attr.ino)
+    node.indexed = { loc: index, name: entry }
+    node.extraLinks = extraLinks(core, index, entry, indexed.nlink, attr.nlink)
     core.table.put(node)
     core.table.registerLink(node, indexed.dev, indexed.ino)
   }
-  addName(node, parent, name, parent.upperLoc)
-  node.extraLinks--
-  r = writeExtraLinks(core, node)
-  return r < 0 ? r : node
+  core.table.registerLink(node, attr.dev, attr.ino)
+  addName(node, parent, name, container)
+  return node
 }
 
 const indexed = new Attr()

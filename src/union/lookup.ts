@@ -28,7 +28,7 @@ export function lookup(core: Core, parent: Dir, name: Name, out: Entry): Result 
   const node = adopt(core, parent, name, found)
   if (typeof node === 'number') return node
   copyAttr(found.attr, out.attr)
-  if (node.container !== found.container) {
+  if (node.home !== found.container) {
     const again = statNode(core, node, out.attr)
     if (again < 0) return again
   } else core.show(node, out.attr)
@@ -68,7 +68,7 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
   }
   if (attr.nlink > 1) {
     const known = core.table.byLink(attr.dev, attr.ino)
-    const raised = known?.inUpper === true && !container.layer.writable
+    const raised = known?.inUpper === true && known.indexed === undefined && !container.layer.writable
     if (known !== undefined && raised && !known.orphan) {
       const r = joinUpper(core, known, parent, name)
       return r < 0 ? r : known
@@ -77,7 +77,7 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
       addName(known, parent, name, container)
       return known
     }
-    const copied = container.layer.writable ? undefined : adoptIndexed(core, parent, name, container)
+    const copied = container.layer.writable ? undefined : adoptIndexed(core, parent, name, container, attr)
     if (copied !== undefined) return copied
   }
   const node = new Node(core.table.nextId(), attr.mode, container)
@@ -85,7 +85,7 @@ function adopt(core: Core, parent: Dir, name: Name, f: Found): Node | Result {
   if (attr.nlink > 1) {
     core.table.registerLink(node, attr.dev, attr.ino)
     node.extraLinks = -core.table.hiddenLinks(attr.dev, attr.ino)
-    if (container.layer.writable) readIndexed(core, node, container, name)
+    if (container.layer.writable) readIndexed(core, node, container, name, attr)
   }
   return enter(core, node, parent, name, container)
 }
@@ -110,9 +110,10 @@ export function statNode(core: Core, node: Node, out: Attr): Result {
 export function statRaw(node: Node, out: Attr): Result {
   if (node instanceof Dir && (node.parent === undefined || node.container.layer.covered !== undefined)) {
     if (!node.removed) return statIn((node.locs[0] as Loc).layer, (node.locs[0] as Loc).fd(), '.', out)
-  } else if (node.parent !== undefined) {
-    const fd = node.container.fd()
-    return fd < 0 ? fd : statIn(node.container.layer, fd, node.name, out)
+  } else if (!node.adrift) {
+    const { home } = node
+    const fd = home.fd()
+    return fd < 0 ? fd : statIn(home.layer, fd, node.homeName, out)
   }
   const handle = node.handles?.[0]
   if (node.anchor >= 0) return statIn(node.container.layer, node.anchor, '', out)

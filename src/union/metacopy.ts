@@ -47,9 +47,9 @@ export const markMetacopy = (dirfd: number, name: Name): Result =>
 /** Whether a node of the upper has its data below; asked once a node. */
 function dataIsBelow(core: Core, node: Node): Result {
   if (node.dataBelow === undefined) {
-    if (node.parent === undefined || core.workdir?.namespace !== 'trusted') return 0
-    const fd = node.container.fd()
-    const r = fd < 0 ? fd : isMetacopy(fd, node.name)
+    if (node.adrift || core.workdir?.namespace !== 'trusted') return 0
+    const fd = node.home.fd()
+    const r = fd < 0 ? fd : isMetacopy(fd, node.homeName)
     if (r < 0) return r
     node.dataBelow = r === 1
   }
@@ -64,19 +64,37 @@ function dataIsBelow(core: Core, node: Node): Result {
  */
 export function openData(core: Core, node: Node, dirfd: number, name: Name, flags: number): Result {
   if (name.length === 0) return open(-1, `/proc/self/fd/${dirfd}`, flags)
-  const { container } = node
-  if (container.layer !== core.stack.layers.at(-1)) {
-    const meta = container.layer.writable ? dataIsBelow(core, node) : isMetacopy(dirfd, name)
+  const { home } = node
+  if (home.layer !== core.stack.layers.at(-1)) {
+    const meta = home.layer.writable ? dataIsBelow(core, node) : isMetacopy(dirfd, name)
     if (meta < 0) return meta
-    if (meta === 1) return openBelow(core.stack, locsOf(node), container, name, flags)
+    if (meta === 1) return openNodeBelow(core, node, flags)
   }
-  return container.layer.writable ? open(dirfd, name, flags | O_NOFOLLOW) : openLower(dirfd, name, flags)
+  return home.layer.writable ? open(dirfd, name, flags | O_NOFOLLOW) : openLower(dirfd, name, flags)
 }
 
 /** Opens a file of a lower. Its access time stays where the process may say so. */
 function openLower(dirfd: number, name: Name, flags: number): Result {
   const fd = open(dirfd, name, flags | O_NOFOLLOW | O_NOATIME)
   return fd === -EPERM ? open(dirfd, name, flags | O_NOFOLLOW) : fd
+}
+
+/** Opens the data of a node that is a metacopy. A lower shows an indexed one's under every name that has not moved up. */
+function openNodeBelow(core: Core, node: Node, flags: number): Result {
+  const names = node.indexed === undefined ? [] : [node, ...(node.more ?? [])]
+  const alias = names.find(({ parent, container }) => parent !== undefined && !container.layer.writable)
+  const fd = alias?.container.fd() ?? -1
+  if (alias === undefined || fd < 0) {
+    const named = node.parent !== undefined
+    const container = named ? node.container : node.home
+    return openBelow(core.stack, locsOf(node), container, named ? node.name : node.homeName, flags)
+  }
+  const meta = isMetacopy(fd, alias.name)
+  if (meta < 0) return meta
+  const locs = alias.parent?.locs ?? []
+  return meta === 1
+    ? openBelow(core.stack, locs, alias.container, alias.name, flags)
+    : openLower(fd, alias.name, flags)
 }
 
 /** The directories that a node's name is looked up in. */
@@ -149,23 +167,24 @@ export function openBelow(
 export function completeData(core: Core, node: Node, data: 'all' | 'none'): Result {
   const below = node.isRegular ? dataIsBelow(core, node) : 0
   if (below <= 0) return below
-  const dirfd = node.container.fd()
+  const dirfd = node.home.fd()
   if (dirfd < 0) return dirfd
+  const name = node.homeName
   const attr = new Attr()
-  let r = statAt(dirfd, node.name, attr)
+  let r = statAt(dirfd, name, attr)
   if (r < 0) return r
-  const to = open(dirfd, node.name, O_WRONLY | O_NOFOLLOW | (data === 'none' ? O_TRUNC : 0))
+  const to = open(dirfd, name, O_WRONLY | O_NOFOLLOW | (data === 'none' ? O_TRUNC : 0))
   if (to < 0) return to
   if (data === 'all') {
-    const from = openBelow(core.stack, locsOf(node), node.container, node.name, O_RDONLY | O_NONBLOCK)
+    const from = openNodeBelow(core, node, O_RDONLY | O_NONBLOCK)
     r = from < 0 ? from : copyData(from, to, attr.size)
     if (from >= 0) close(from)
     if (r >= 0 && !core.policy.volatile) r = fdatasync(to)
     if (r >= 0) core.counters.copiedBytes += attr.size
   }
   close(to)
-  if (r >= 0) r = utimensAt(dirfd, node.name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
-  if (r >= 0) r = removeXattr(dirfd, node.name, METACOPY_XATTR)
+  if (r >= 0) r = utimensAt(dirfd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+  if (r >= 0) r = removeXattr(dirfd, name, METACOPY_XATTR)
   if (r < 0) return r
   node.dataBelow = false
   return 1
@@ -179,9 +198,9 @@ export function completeData(core: Core, node: Node, data: 'all' | 'none'): Resu
 export function redirectData(core: Core, node: Node): Result {
   const below = node.isRegular ? dataIsBelow(core, node) : 0
   if (below <= 0) return below
-  const fd = node.container.fd()
+  const fd = node.home.fd()
   if (fd < 0) return fd
   const path = lowerPath(node)
-  const r = setXattr(fd, node.name, REDIRECT_XATTR, Buffer.from(path, 'latin1'))
+  const r = setXattr(fd, node.homeName, REDIRECT_XATTR, Buffer.from(path, 'latin1'))
   return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
 }

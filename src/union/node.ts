@@ -14,6 +14,12 @@ export interface Link {
   container: Loc
 }
 
+/** Where a file stands in the index of the workdir. */
+export interface IndexEntry {
+  loc: Loc
+  name: Name
+}
+
 /** A copy-up whose data a helper thread is copying. */
 export interface Copying {
   job: JobId
@@ -44,8 +50,8 @@ export class Node {
   copying: Copying | undefined
   /** Known to have no xattr that users see: asked once, since most files have none and `ls` asks for two of each. */
   bare = false
-  /** Its entry in the index of lower files with several links, where it has one. */
-  indexed: Name | undefined
+  /** Its entry in the index of lower files with several links: there it stands, whether or not the upper has a name of it. */
+  indexed: IndexEntry | undefined
   /** Key in the table of files with several links, while registered there. */
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */
@@ -70,7 +76,21 @@ export class Node {
 
   /** Whether it lives in the upper already. */
   get inUpper(): boolean {
-    return this.container.layer.writable
+    return this.indexed !== undefined || this.container.layer.writable
+  }
+
+  /** The directory in which it is found on disk, by `homeName`. */
+  get home(): Loc {
+    return this.indexed?.loc ?? this.container
+  }
+
+  get homeName(): Name {
+    return this.indexed?.name ?? this.name
+  }
+
+  /** Whether nothing on disk leads to it: only descriptors do. */
+  get adrift(): boolean {
+    return this.parent === undefined && this.indexed === undefined
   }
 
   /** Whether no name leads to it any more. */
@@ -205,6 +225,21 @@ export function addName(node: Node, parent: Dir, name: Name, container: Loc): vo
     node.more ??= []
     node.more.push({ parent, name, container })
   }
+}
+
+/** The directory in a layer that holds a known name of a node. */
+export function containerOf(node: Node, parent: Dir, name: Name): Loc | undefined {
+  if (node.parent === parent && node.name === name) return node.container
+  return node.more?.find((link) => link.parent === parent && link.name === name)?.container
+}
+
+/** Makes a known name of a node the first. */
+export function putFirst(node: Node, parent: Dir, name: Name): void {
+  const link = node.more?.find((l) => l.parent === parent && l.name === name)
+  if (link === undefined || node.parent === undefined) return
+  const first = { parent: node.parent, name: node.name, container: node.container }
+  Object.assign(node, link)
+  Object.assign(link, first)
 }
 
 /** Forgets a known name of a node; another known one takes its place as the first. */

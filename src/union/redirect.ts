@@ -77,6 +77,6 @@ export function walkRedirect(layer: Layer, path: Name): Walked {
 export function lowerPath(node: Node): Name {
   const { parent, name } = node
   if (parent === undefined) return ''
-  const redirect = node.inUpper ? readRedirect(node.container, name) : undefined
+  const redirect = node.inUpper ? readRedirect(node.home, node.homeName) : undefined
   return redirect?.startsWith('/') ? redirect : `${lowerPath(parent)}/${redirect ?? name}`
 }

@@ -2,13 +2,13 @@
 
 import { EISDIR, ENOENT, ENOTDIR, ENOTEMPTY } from '../abi/linux.js'
 import { Attr, Entry, type Name, type Result } from '../vfs.js'
-import { copyUp } from './copyup.js'
+import { copyUp, copyUpName } from './copyup.js'
 import type { Core } from './core.js'
 import { hide, type InUpper, lowerHas } from './hide.js'
-import { leaveIndex } from './index.js'
+import { isCounted, leaveIndex } from './index.js'
 import { readListing } from './listing.js'
 import { forget, lookup, statRaw } from './lookup.js'
-import { Dir, type Node, removeName } from './node.js'
+import { containerOf, Dir, type Node, removeName } from './node.js'
 
 const entry = new Entry()
 
@@ -60,21 +60,34 @@ export function checkEmpty(dir: Dir): Result {
 /** What the upper has at one name of a node. */
 export function inUpperAt(node: Node, parent: Dir, name: Name): InUpper {
   if (node instanceof Dir) return node.inUpper ? 'directory' : 'nothing'
-  if (node.parent === parent && node.name === name) return node.inUpper ? 'file' : 'nothing'
-  const link = node.more?.find((l) => l.parent === parent && l.name === name)
-  return link?.container.layer.writable ? 'file' : 'nothing'
+  return containerOf(node, parent, name)?.layer.writable ? 'file' : 'nothing'
 }
 
 function erase(core: Core, parent: Dir, name: Name, node: Node): Result {
+  let r = prepareLoss(core, node, parent, name)
+  if (r < 0) return r
   const below = lowerHas(core, parent, name)
   if (below < 0) return below
   const inUpper = inUpperAt(node, parent, name)
   writeEpitaph(node)
   if (node instanceof Dir) node.locs[0]?.drop()
-  const r = hide(core, parent, name, inUpper, below === 1)
+  r = hide(core, parent, name, inUpper, below === 1)
   if (r < 0) return r
   bury(core, parent, name, node, inUpper)
   return 0
+}
+
+/**
+ * Makes ready for a file to lose a name: where its links are counted in the index it has that name in the upper, and
+ * what is open of it does not depend on a name.
+ */
+export function prepareLoss(core: Core, node: Node, parent: Dir, name: Name): Result {
+  if (isCounted(core, node)) {
+    const r = copyUpName(core, node, parent, name, 'meta')
+    if (r < 0) return r
+  }
+  const last = node.more === undefined && node.handles !== undefined
+  return last && node.inUpper ? copyUp(core, node, 'all') : 0
 }
 
 /** Keeps the attributes that a file without a name and without an open handle is still asked for. */
@@ -96,6 +109,6 @@ export function bury(core: Core, parent: Dir, name: Name, node: Node, inUpper: I
   if (inUpper === 'nothing') core.table.hideLink(node)
   else {
     if (node.epitaph !== undefined) node.epitaph.nlink--
-    leaveIndex(core, node)
+    leaveIndex(node)
   }
 }

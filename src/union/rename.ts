@@ -28,7 +28,7 @@ import type { Loc } from './loc.js'
 import { addName, Dir, type Node, removeName } from './node.js'
 import { setOpaque } from './publish.js'
 import { lowerPath } from './redirect.js'
-import { bury, checkEmpty, hold, inUpperAt, unhold, writeEpitaph } from './remove.js'
+import { bury, checkEmpty, hold, inUpperAt, prepareLoss, unhold, writeEpitaph } from './remove.js'
 import { markImpure } from './upperdir.js'
 import { isOciMark, isWhiteoutDevice } from './whiteout.js'
 import type { Workdir } from './workdir.js'
@@ -78,12 +78,14 @@ function over(core: Core, from: End, source: Node, to: End, target: Node, flags:
 }
 
 /** Brings both directories and what is moved into the upper. */
-function raise(core: Core, from: End, to: End, nodes: readonly Node[]): Result {
-  for (const node of [from.parent, to.parent, ...nodes]) {
-    if (node instanceof Dir && nodes.includes(node) && node.hasLower && !core.policy.redirect) return -EXDEV
-    const r = nodes.includes(node) ? raiseRenamed(core, node) : copyUp(core, node)
-    if (r < 0) return r
-  }
+function raise(core: Core, from: End, to: End, source: Node, target?: Node): Result {
+  for (const node of [source, target])
+    if (node instanceof Dir && node.hasLower && !core.policy.redirect) return -EXDEV
+  let r = copyUp(core, from.parent)
+  if (r >= 0) r = copyUp(core, to.parent)
+  if (r >= 0) r = raiseRenamed(core, source, from)
+  if (r >= 0 && target !== undefined) r = raiseRenamed(core, target, to)
+  if (r < 0) return r
   return isOciMark(to.parent.upperLoc, to.name) ? -EPERM : 0
 }
 
@@ -102,7 +104,8 @@ function prepareDir(core: Core, dir: Dir, to: End): Result {
 const scratch = new Attr()
 
 function move(core: Core, from: End, source: Node, to: End, target: Node | undefined): Result {
-  let r = raise(core, from, to, [source])
+  let r = raise(core, from, to, source)
+  if (r >= 0 && target !== undefined) r = prepareLoss(core, target, to.parent, to.name)
   if (r < 0) return r
   const whiteout = lowerHas(core, from.parent, from.name)
   if (whiteout < 0) return whiteout
@@ -165,7 +168,7 @@ function renameInUpper(workdir: Workdir, from: End, to: End, isDir: boolean, whi
 }
 
 function exchange(core: Core, from: End, source: Node, to: End, target: Node): Result {
-  let r = raise(core, from, to, [source, target])
+  let r = raise(core, from, to, source, target)
   if (r < 0) return r
   if (source instanceof Dir) r = prepareDir(core, source, to)
   if (r >= 0 && target instanceof Dir) r = prepareDir(core, target, from)

@@ -22,11 +22,24 @@ export function reset(core: Core, root: Dir, renew: () => void): Result {
   const { workdir } = core
   let orphans = revert(core, root, (child) => isLowerPart(root, child))
   if (workdir === undefined || orphans < 0) return orphans
+  orphans += revertIndexed(core)
   let r = emptyDir(root.upperLoc.fd(), '.')
-  if (r >= 0 && workdir.indexFd >= 0) r = emptyDir(workdir.indexFd, '.')
+  if (r >= 0 && workdir.index !== undefined) r = emptyDir(workdir.index.fd(), '.')
   if (r < 0) orphans = r
   renew()
   core.table.showAll()
+  return orphans
+}
+
+/** Makes the kernel and the tables forget the names that the index led to copies. */
+function revertIndexed(core: Core): number {
+  let orphans = 0
+  for (const node of core.table) {
+    if (node.indexed === undefined) continue
+    for (const { parent, name } of [node, ...(node.more ?? [])])
+      if (parent !== undefined) core.notifier?.entry(parent.id, name)
+    orphans += detach(core, node)
+  }
   return orphans
 }
 
@@ -97,6 +110,8 @@ function detach(core: Core, node: Node): number {
     node.removed = true
   }
   while (node.parent !== undefined) removeName(node, node.parent, node.name)
+  if (node.indexed !== undefined) node.container = node.indexed.loc
+  node.indexed = undefined
   core.table.forgetLinks(node)
   return orphans
 }

@@ -119,9 +119,10 @@ export class Union implements Filesystem {
     const node = this.core.node(id)
     if (node === undefined) return -ESTALE
     if (node.type !== S_IFLNK) return -EINVAL
-    if (node.parent === undefined) return -ENOENT
-    const fd = node.container.fd()
-    return fd < 0 ? fd : readLinkIn(node.container.layer, fd, node.name, dst)
+    if (node.adrift) return -ENOENT
+    const { home } = node
+    const fd = home.fd()
+    return fd < 0 ? fd : readLinkIn(home.layer, fd, node.homeName, dst)
   }
 
   mknod(c: Caller, parent: NodeId, name: Name, mode: number, rdev: number, out: Entry): Result {

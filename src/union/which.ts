@@ -36,7 +36,7 @@ const join = (loc: Loc, name: Name): string => {
 const scratch = new Attr()
 
 export function which(core: Core, node: Node): Which {
-  const { layer } = node.container
+  const { layer } = node.home
   const dirs = node instanceof Dir ? node.locs : []
   const top = dirs[0]
   const answer: Which = {

@@ -15,7 +15,7 @@ import {
   S_IFDIR,
   S_IFMT,
 } from '../abi/linux.js'
-import { type OverlayNamespace, overlayPrefix } from '../abi/overlay.js'
+import { NLINK, type OverlayNamespace, overlayPrefix } from '../abi/overlay.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import type { StackOptions } from '../options.js'
 import { close, flock, LOCK_EX, LOCK_NB, open, syncfs } from '../sys/file.js'
@@ -23,9 +23,11 @@ import { bytesOf } from '../sys/libc.js'
 import { listDir, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/name.js'
 import { emptyDir, removeTree } from '../sys/remove.js'
 import { stat, statAt } from '../sys/stat.js'
-import { removeXattr, setXattr } from '../sys/xattr.js'
+import { readXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { FORM_XATTRS, type Layer, type WhiteoutForm } from './layer.js'
+import { Loc } from './loc.js'
+import { isWhiteoutDevice } from './whiteout.js'
 
 /** The directory inside the workdir that temporary files stand in, named as overlayfs names its own. */
 const WORK = 'work'
@@ -44,8 +46,8 @@ export class Workdir {
     /** The upper's root, open for reading; it carries the lock. */
     private readonly upperFd: number,
     private readonly outerFd: number,
-    /** WORKDIR/index, or -1 where no index is kept. */
-    readonly indexFd: number,
+    /** WORKDIR/index, where an index is kept. */
+    readonly index: Loc | undefined,
     /** Undefined where the upper's filesystem has no xattrs. */
     readonly namespace: OverlayNamespace | undefined,
     readonly form: WhiteoutForm,
@@ -76,7 +78,7 @@ export class Workdir {
       syncfs(this.upperFd)
       removeTree(this.fd, INCOMPAT)
     }
-    for (const fd of [this.fd, this.upperFd, this.outerFd, this.indexFd]) if (fd >= 0) close(fd)
+    for (const fd of [this.fd, this.upperFd, this.outerFd, this.index?.fd()]) if (fd !== undefined) close(fd)
   }
 
   /**
@@ -132,16 +134,17 @@ export class Workdir {
     const namespace = probeNamespace(fd, options.xattrs, path)
     const form = probeForm(fd, upper, options.whiteouts)
     declareForm(upper, upperFd, namespace, form, options.whiteouts !== 'auto')
-    if (options.volatile) {
+    // Nobody takes up an ephemeral upper again: it needs no marker.
+    if (options.volatile && !options.ephemeral) {
       check(mkdirAt(fd, INCOMPAT, 0o700), 'make', `${path}/${WORK}/${INCOMPAT}`)
       check(mkdirAt(fd, `${INCOMPAT}/${VOLATILE}`, 0o700), 'make', `${path}/${WORK}/${INCOMPAT}/${VOLATILE}`)
     }
-    const indexFd = options.index ? openIndex(outer, path) : -1
+    const index = options.index ? Loc.root(upper, keep(openIndex(outer, path, namespace))) : undefined
     return new Workdir(
       fd,
       upperFd,
       outer,
-      indexFd,
+      index,
       namespace,
       form,
       options.volatile,
@@ -181,8 +184,8 @@ function check(r: Result, verb: string, path: string): void {
   if (r < 0) throw new LayerfsError('IO', `cannot ${verb} ${path}: ${errnoText(r)}`, { errno: -r, path })
 }
 
-/** Opens WORKDIR/index; drops entries whose copy was never published. */
-function openIndex(outer: number, path: string): number {
+/** Opens WORKDIR/index; drops entries of files that show no name any more. */
+function openIndex(outer: number, path: string, namespace: OverlayNamespace | undefined): number {
   const made = mkdirAt(outer, INDEX, 0o700)
   if (made !== -EEXIST) check(made, 'make', `${path}/${INDEX}`)
   const fd = openDir(outer, INDEX, `${path}/${INDEX}`)
@@ -193,9 +196,14 @@ function openIndex(outer: number, path: string): number {
     `${path}/${INDEX}`,
   )
   const attr = new Attr()
-  for (const name of names)
-    if (statAt(fd, name, attr) === 0 && (attr.mode & S_IFMT) !== S_IFDIR && attr.nlink === 1)
-      check(unlinkAt(fd, name), 'remove', `${path}/${INDEX}/${name}`)
+  const xattr = overlayPrefix(namespace ?? 'trusted') + NLINK
+  for (const name of names) {
+    if (statAt(fd, name, attr) < 0 || (attr.mode & S_IFMT) === S_IFDIR || isWhiteoutDevice(attr)) continue
+    const links = readXattr(fd, name, xattr)
+    const count =
+      typeof links === 'number' ? -1 : Number(/^U([+-]\d+)$/.exec(links.toString('latin1'))?.[1] ?? 0)
+    if (attr.nlink + count <= 0) check(unlinkAt(fd, name), 'remove', `${path}/${INDEX}/${name}`)
+  }
   return fd
 }
 

@@ -8,6 +8,7 @@ import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
+import { locate, place } from './locate.js'
 import { isEscaped, isInternal, mapXattr } from './metadata.js'
 import { Dir, type Node } from './node.js'
 import { type Kept, setMode, statIn, xattrOnDisk, xattrShown } from './override.js'
@@ -30,41 +31,24 @@ function toShown(node: Node, name: Name): Name | undefined {
 }
 
 /** The layer that holds a node's metadata. */
-const layerOf = (node: Node): Layer => (node instanceof Dir ? (node.locs[0] as Loc) : node.container).layer
-
-const place = { fd: -1, name: '' }
-
-/** Where the xattr calls find a node. */
-function locate(node: Node): Result {
-  if (node instanceof Dir) {
-    place.fd = (node.locs[0] as Loc).fd()
-    place.name = '.'
-  } else if (node.parent !== undefined) {
-    place.fd = node.container.fd()
-    place.name = node.name
-  } else {
-    place.fd = node.handles?.[0]?.fd ?? node.anchor
-    place.name = ''
-  }
-  return place.fd
-}
+const layerOf = (node: Node): Layer => (node instanceof Dir ? (node.locs[0] as Loc) : node.home).layer
 
 export function getxattr(node: Node, name: Name, dst: Buffer): Result {
   const xattr = toDisk(layerOf(node), name)
   if (xattr === undefined || node.bare) return -ENODATA
-  const r = locate(node)
+  const r = locate(node, '.')
   if (r < 0) return r
   const n = sys.getXattr(place.fd, place.name, xattr, dst)
   if (n === -ENODATA) node.bare = visibleNames(node) === ''
   if (n <= 0 || dst.length === 0) return n
-  const mapped = mapXattr(name, dst.subarray(0, n), node.container.layer, 'toShown')
+  const mapped = mapXattr(name, dst.subarray(0, n), layerOf(node), 'toShown')
   return mapped < 0 ? mapped : n
 }
 
 const names = Buffer.alloc(XATTR_SIZE_MAX)
 
 export function listxattr(node: Node, dst: Buffer): Result {
-  const r = locate(node)
+  const r = locate(node, '.')
   if (r < 0) return r
   const shown = visibleNames(node)
   if (typeof shown === 'number') return shown
@@ -100,7 +84,7 @@ export function setxattr(
   let stored = value
   if (name === ACL_ACCESS || name === ACL_DEFAULT || name.startsWith('security.')) {
     stored = Buffer.from(value)
-    r = mapXattr(name, stored, node.container.layer, 'toDisk')
+    r = mapXattr(name, stored, layerOf(node), 'toDisk')
     if (r < 0) return -EINVAL
   }
   node.bare = false
@@ -123,7 +107,7 @@ export function removexattr(core: Core, node: Node, name: Name): Result {
   let xattr = toDisk(layerOf(node), name)
   if (xattr === undefined) return -ENODATA
   // Nothing is copied up for an xattr that is not there.
-  let r = locate(node)
+  let r = locate(node, '.')
   if (r < 0) return r
   r = sys.getXattr(place.fd, place.name, xattr, nothing)
   if (r < 0) return r
@@ -141,5 +125,5 @@ const nothing = Buffer.alloc(0)
 function raise(core: Core, node: Node): Result {
   if (core.workdir === undefined) return -EROFS
   const r = copyUp(core, node, 'meta')
-  return r < 0 ? r : locate(node)
+  return r < 0 ? r : locate(node, '.')
 }
