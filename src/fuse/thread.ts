@@ -2,9 +2,11 @@ import { SHARE_ENV, Worker } from 'node:worker_threads'
 
 /** How long a thread that has nothing to serve is kept, milliseconds. */
 const KEEP_MS = 10_000
+/** How many are kept: as many as the tests that a runner has under way at once. */
+const KEPT = 5
 
-/** A thread that has loaded the engine and serves nothing. Loading takes ten times as long as mounting does. */
-let spare: { thread: Worker; timer: NodeJS.Timeout | undefined } | undefined
+/** Threads that have loaded the engine and serve nothing. Loading takes ten times as long as mounting does. */
+const spares: { thread: Worker; timer: NodeJS.Timeout | undefined }[] = []
 
 // Flags of the program's own, as --input-type or a loader, are not for this thread; its environment is, as it changes.
 const start = (): Worker =>
@@ -12,20 +14,14 @@ const start = (): Worker =>
 
 /** Has a thread load the engine, to be taken soon. It does not keep the process alive. */
 export function prepareThread(): void {
-  if (spare !== undefined) return
-  const thread = start()
-  thread.unref()
-  thread.once('error', () => {
-    if (spare?.thread === thread) spare = undefined
-  })
-  spare = { thread, timer: undefined }
+  if (spares.length === 0) keep(start(), undefined)
 }
 
-/** A thread that waits to be told what to serve: the spare one, or a new one. */
+/** A thread that waits to be told what to serve: a spare one, or a new one. */
 export function takeThread(): Worker {
-  const thread = spare?.thread ?? start()
+  const spare = spares.pop()
   clearTimeout(spare?.timer)
-  spare = undefined
+  const thread = spare?.thread ?? start()
   thread.removeAllListeners('error')
   thread.ref()
   return thread
@@ -33,15 +29,25 @@ export function takeThread(): Worker {
 
 /** Keeps a thread whose mount is gone for a while: who unmounts and goes on is likely to mount again. */
 export function returnThread(thread: Worker): void {
-  if (spare !== undefined) {
+  if (spares.length >= KEPT) {
     void thread.terminate()
     return
   }
-  thread.unref()
   const timer = setTimeout(() => {
-    spare = undefined
+    drop(thread)
     void thread.terminate()
   }, KEEP_MS)
   timer.unref()
-  spare = { thread, timer }
+  keep(thread, timer)
+}
+
+function keep(thread: Worker, timer: NodeJS.Timeout | undefined): void {
+  thread.unref()
+  thread.once('error', () => drop(thread))
+  spares.push({ thread, timer })
+}
+
+function drop(thread: Worker): void {
+  const i = spares.findIndex((spare) => spare.thread === thread)
+  if (i >= 0) clearTimeout(spares.splice(i, 1)[0]?.timer)
 }

@@ -9,7 +9,7 @@ import type { Fixture } from '../../src/testing/index.js'
 import { testing } from './kit.js'
 
 const [lower = '', cycles = '100', atOnce = '1'] = process.argv.slice(2)
-/** Settles what ends on its own: threads, collected memory. Mounts before it are no part of the count. */
+/** Mounts that are no part of the count: they leave the threads that are kept for the next. */
 const WARM_UP = 20
 const THREADS_MS = 10_000
 
@@ -41,7 +41,7 @@ async function settled(than: ReturnType<typeof left>): Promise<ReturnType<typeof
   return now
 }
 
-for (let i = 0; i < WARM_UP; i++) await cycle(1)
+for (let done = 0; done < WARM_UP; done += Number(atOnce)) await cycle(Number(atOnce))
 const before = left()
 const rss = process.memoryUsage.rss()
 const since = performance.now()
