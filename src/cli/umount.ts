@@ -93,14 +93,21 @@ function tell(pid: number): void {
   }
 }
 
-/** Frees the dead mounts, the last made first: it may lie on another. @returns how many there were */
-function freeDead(): number {
+/**
+ * Frees the dead mounts, the last made first: it may lie on another. Then what fixtures of dead processes left.
+ *
+ * @returns how many there were
+ */
+async function freeDead(): Promise<number> {
   const dead = layerfsMounts().filter(isDead).reverse()
   for (const m of dead) {
     take(m, true)
     print(`freed ${m.mountpoint}`)
   }
-  return dead.length
+  const { freeStale } = await import('../testing/place.js')
+  const left = freeStale()
+  for (const path of left) print(`removed ${path}`)
+  return dead.length + left.length
 }
 
 export const command: Command = {
@@ -116,7 +123,8 @@ export const command: Command = {
       })
       .option('stale', {
         type: 'boolean',
-        describe: 'free mounts whose daemon is gone (ENOTCONN): this one, or all',
+        describe:
+          'free mounts whose daemon is gone (ENOTCONN): this one, or all and what fixtures of dead processes left',
       }),
   async run(words) {
     const path = optionalOf(words, 'mountpoint')
@@ -124,7 +132,7 @@ export const command: Command = {
     if (path === undefined) {
       if (!stale)
         throw new LayerfsError('USAGE', 'no mountpoint given: layerfs umount MOUNTPOINT, or --stale')
-      if (freeDead() === 0) print('no dead mounts')
+      if ((await freeDead()) === 0) print('no dead mounts')
       return 0
     }
     const m = layerfsAt(path)

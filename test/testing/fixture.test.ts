@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Fixture } from '../../src/testing/index.js'
+import { BIN } from '../support/command.js'
 import { command, environment, plainUser, scratch } from '../support/identity.js'
 import { discard, mountOverlay, mountsBelow, umount } from '../support/mounts.js'
 import { run } from '../support/shell.js'
@@ -274,6 +275,25 @@ describe('a process that dies', () => {
     expect(next).toEqual({ status: 0, output: '2\n' })
     expect(mountsBelow(tmp)).toEqual([])
     expect(fs.readdirSync(tmp)).toEqual([])
+  })
+
+  it('leaves what layerfs umount --stale frees', async () => {
+    const tmp = path.join(dir, 'tmp')
+    fs.mkdirSync(tmp)
+    const env = { ...process.env, TMPDIR: tmp }
+    const body = `fs.writeFileSync(files.path + '/new', 'x'); process.kill(process.pid, 'SIGKILL')`
+    const died = await run([process.execPath, '--input-type=module', '-e', script(body, { lower })], { env })
+    expect(died.status).toBe('SIGKILL')
+    const [mnt = ''] = mountsBelow(tmp)
+    const layerfs = [process.execPath, BIN, 'umount', '--stale']
+    // The dead mounts of tests that run at the same time are not ours to free.
+    const freed = await run(['unshare', '--mount', '--propagation', 'private', ...layerfs], { env })
+    expect(freed.output).toContain(`freed ${mnt}\n`)
+    expect(freed.output).toContain(`removed ${path.dirname(mnt)}\n`)
+    expect(freed.status).toBe(0)
+    expect(fs.readdirSync(tmp)).toEqual([])
+    // Its mountpoint is gone, and with it the mount in every other namespace.
+    expect(mountsBelow(tmp)).toEqual([])
   })
 
   it('leaves nothing where it ends by itself, without unmounting', async () => {
