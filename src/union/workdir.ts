@@ -20,8 +20,8 @@ import { errnoText, LayerfsError } from '../errors.js'
 import type { StackOptions } from '../options.js'
 import { close, flock, LOCK_EX, LOCK_NB, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
-import { listDir, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/name.js'
-import { emptyDir, removeTree } from '../sys/remove.js'
+import { listDir, mkdirAt, mknodAt, renameAt, unlinkAt } from '../sys/name.js'
+import { removeTree } from '../sys/remove.js'
 import { stat, statAt } from '../sys/stat.js'
 import { readXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
@@ -265,14 +265,10 @@ function probeForm(fd: number, upper: Layer, wanted: StackOptions['whiteouts']):
 
 /** Whether both the device and RENAME_WHITEOUT work here. */
 function canWriteDevices(fd: number): boolean {
-  let able = false
-  if (mkdirAt(fd, '#probe', 0o700) === 0) {
-    const dir = open(fd, '#probe', O_RDONLY | O_DIRECTORY)
-    able = mknodAt(dir, 'a', S_IFCHR, 0) === 0 && renameAt(dir, 'a', dir, 'b', RENAME_WHITEOUT) === 0
-    close(dir)
-  }
-  emptyDir(fd, '#probe')
-  rmdirAt(fd, '#probe')
+  const [from, to] = ['#probe', '#probed']
+  const able = mknodAt(fd, from, S_IFCHR, 0) === 0 && renameAt(fd, from, fd, to, RENAME_WHITEOUT) === 0
+  unlinkAt(fd, from)
+  unlinkAt(fd, to)
   return able
 }
 
