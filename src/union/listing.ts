@@ -40,6 +40,8 @@ export class Listing {
   private readonly index = new Map<Name, number>()
   /** How many entries there are. */
   count = 0
+  /** The directory had a listing before this one. */
+  renewed = false
   bytes = 512
 
   /** Position of a name, or -1. */

@@ -104,6 +104,8 @@ export class Dir extends Node {
   children: Map<Name, Node> | undefined
   /** The merged listing, while cached. */
   listing: Listing | undefined
+  /** It has been listed before. */
+  listed = false
   /** The default ACL new files inherit, as on disk; null: none; undefined: not yet asked. */
   defaultAcl: Buffer | null | undefined
   /** It has been removed: it is empty, and nothing can be made in it. */

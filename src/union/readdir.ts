@@ -11,28 +11,46 @@ import { originNumber, redirectedNumber } from './origin.js'
 
 const entry = new Entry()
 
-/** `.` and `..` come first; the entry at position n of the listing has the cookie n + 3. */
+/** `.` and `..` come first: the entry at position n of the listing is the stream's entry n + 2. */
 const DOTS = 2
+
+/**
+ * A cookie is where a stream goes on, and in the bits above where it ends: at what the listing held when it began, so
+ * that names made meanwhile do not keep it from ending (no request tells when a directory is opened). Those of smaller
+ * directories fit in 31 bits, for programs that keep no more.
+ */
+const SMALL = 2 ** 15
+const LARGE = 2 ** 26
+const NO_END = LARGE - 1
+
+const spanOf = (cookie: number): number => (cookie < SMALL ** 2 ? SMALL : LARGE)
 
 /** Lists from `cookie` on. A name that cannot be looked up in a `plus` listing is listed without attributes. */
 export function readdir(core: Core, dir: Dir, cookie: number, plus: boolean, sink: DirSink): Result {
   if (dir.removed) return 0
   const listing = listingOf(core, dir)
   if (typeof listing === 'number') return listing
-  if (cookie < 1) {
+  const begins = cookie === 0
+  const end = begins ? Math.min(listing.names.length, NO_END) : Math.floor(cookie / spanOf(cookie))
+  const span = end + DOTS < SMALL ? SMALL : LARGE
+  const from = begins ? 0 : cookie % span
+  const base = end * span
+  if (from < 1) {
     if (!sink.room('.')) return 0
-    sink.add('.', dir.ino, DT_DIR, 1, undefined)
+    sink.add('.', dir.ino, DT_DIR, base + 1, undefined)
   }
-  if (cookie < 2) {
+  if (from < 2) {
     if (!sink.room('..')) return 0
-    sink.add('..', dir.parent?.ino ?? dir.ino, DT_DIR, 2, undefined)
+    sink.add('..', dir.parent?.ino ?? dir.ino, DT_DIR, base + 2, undefined)
   }
-  for (let at = Math.max(0, cookie - DOTS); at < listing.names.length; at++) {
+  // A listing that was dropped and read anew has its names at other places.
+  const last = listing.renewed || end === NO_END ? listing.names.length : Math.min(end, listing.names.length)
+  for (let at = Math.max(0, from - DOTS); at < last; at++) {
     const type = listing.types[at] as number
     if (type === DT_UNKNOWN) continue
     const name = listing.names[at] as Name
     if (!sink.room(name)) return 0
-    const next = at + DOTS + 1
+    const next = base + at + DOTS + 1
     if (plus && lookup(core, dir, name, entry) === 0) sink.add(name, entry.attr.ino, type, next, entry)
     else sink.add(name, numberAt(core, dir, listing, at, name), type, next, undefined)
   }
@@ -45,7 +63,10 @@ function listingOf(core: Core, dir: Dir): Listing | Result {
     return dir.listing
   }
   const listing = readListing(dir.locs)
-  if (typeof listing !== 'number') core.keepListing(dir, listing)
+  if (typeof listing === 'number') return listing
+  listing.renewed = dir.listed
+  dir.listed = true
+  core.keepListing(dir, listing)
   return listing
 }
 

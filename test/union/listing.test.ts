@@ -1,4 +1,7 @@
+import fs from 'node:fs'
+import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { Client } from './client.js'
 import { plant, Stack } from './stacks.js'
 
 let stack: Stack
@@ -21,5 +24,40 @@ describe('a listing', () => {
     }
     expect(seen.sort()).toEqual(['.', '..', 'one', 'three', 'two'])
     expect(c.list().sort()).toEqual(['one', 'three', 'two'])
+  })
+
+  it.each([3, 33_000])('of %i names ends for a reader who gives each a new name, and skips none', (many) => {
+    stack = new Stack()
+    for (let i = 0; i < many; i++) fs.writeFileSync(path.join(stack.upper, `${i}`), '')
+    const c = stack.open()
+    const seen: string[] = []
+    for (let cookie = 0; ; ) {
+      const some = c.readdir('', cookie, false, 5000)
+      cookie = some.at(-1)?.next ?? 0
+      if (many < 30_000) expect(cookie).toBeLessThan(2 ** 31)
+      const names = some.map(({ name }) => name).filter((name) => !name.startsWith('.'))
+      seen.push(...names)
+      for (const name of names.slice(0, 5)) {
+        c.rename(name, `${name} renamed`)
+        c.write(`${name} made`, '')
+      }
+      if (some.length === 0) break
+      expect(seen.length).toBeLessThanOrEqual(many)
+    }
+    expect(new Set(seen).size).toBe(many)
+    expect(c.list().length).toBeGreaterThan(many)
+  })
+
+  it('that was dropped meanwhile is read on to its end', () => {
+    stack = new Stack()
+    for (let i = 0; i < 20; i++) fs.writeFileSync(path.join(stack.lower, `${i}`), '')
+    const c = new Client({ lower: [stack.lower], ephemeral: true })
+    const some = c.readdir('', 0, false, 7)
+    for (let i = 0; i < 5; i++) c.write(`new ${i}`, '')
+    expect(c.fs.reload?.()).toBe(0)
+    const rest = c.readdir('', some.at(-1)?.next)
+    const seen = [...some, ...rest].map(({ name }) => name)
+    c.close()
+    expect(seen).toEqual(expect.arrayContaining(Array.from({ length: 20 }, (_, i) => `${i}`)))
   })
 })

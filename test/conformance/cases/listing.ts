@@ -89,6 +89,22 @@ const readdir = topic('readdir', {
       fs.rmdirSync(join(d, 'many'))
     },
   },
+  'of a directory whose names are changed as they are read ends': {
+    prepare: (d) => {
+      mkdir(d, 'many')
+      for (let i = 0; i < 300; i++) fs.writeFileSync(join(d, 'many', `name-${i}`), '')
+    },
+    run: (d) =>
+      open(join(d, 'many'), (fd) => {
+        let renamed = 0
+        for (let some = getdents(fd, 1024); some.length > 0; some = getdents(fd, 1024))
+          for (const { name } of some.filter((e) => isName(e.name))) {
+            fs.renameSync(join(d, 'many', name), join(d, 'many', `${renamed} was ${name.slice(-100)}`))
+            if (++renamed > 3000) throw new Error('the listing does not end')
+          }
+        equal(list(d, 'many').length, 300)
+      }),
+  },
   'goes on from a cookie': {
     prepare: (d) => {
       mkdir(d, 'some')
