@@ -1,6 +1,6 @@
 /** Runs random histories and tells of the shortest that fails. */
 import fc from 'fast-check'
-import { steps } from './ops.js'
+import { features, steps } from './ops.js'
 import { World } from './world.js'
 
 export interface Plan {
@@ -15,8 +15,8 @@ export interface Plan {
 /** @returns undefined where all hold; else what went wrong after which steps, and how to run that again */
 export function histories({ seed, runs, length = 40, path }: Plan): string | undefined {
   process.umask(0o022)
-  const run = fc.property(steps(length), (history) => {
-    const world = new World()
+  const run = fc.property(features, steps(length), (chosen, history) => {
+    const world = new World(chosen)
     try {
       world.run(history)
     } finally {

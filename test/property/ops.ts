@@ -73,8 +73,18 @@ const BEGINNING: Step[] = [
   ...['a', 'a/b', 'a/b/c', 'b', 'b/a', 'b/c'].map((dir) => make('mkdir', dir, 0o755)),
   ...['c', 'a/c', 'a/b/a', 'a/b/c/d', 'b/a/d', 'b/b'].map((file) => make('rewrite', file, file)),
   { call: 'link', paths: ['a/c', 'b/d'], rest: [] },
+  { call: 'link', paths: ['c', 'd'], rest: [] },
+  { call: 'link', paths: ['c', 'a/d'], rest: [] },
   { turn: 'commit' },
 ]
+
+/** What is asked of both, layerfs and the kernel's overlayfs, beside `redirect`. */
+export interface Features {
+  index: boolean
+  metacopy: boolean
+}
+
+export const features: fc.Arbitrary<Features> = fc.record({ index: fc.boolean(), metacopy: fc.boolean() })
 
 export const steps = (most: number): fc.Arbitrary<Step[]> =>
   fc

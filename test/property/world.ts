@@ -8,7 +8,7 @@ import { differences, type Facts } from '../support/tree.js'
 import type { Client } from '../union/client.js'
 import { Stack } from '../union/stacks.js'
 import { type Driver, EngineDriver, outcome, PathDriver } from './driver.js'
-import { act, type Op, print, type Step, type Turn } from './ops.js'
+import { act, type Features, type Op, print, type Step, type Turn } from './ops.js'
 
 /** Times from here on are of the run itself and differ between the two. */
 const RECENT = 1.5e9
@@ -24,7 +24,10 @@ export class World {
   /** Files of the plain directory whose counterparts have been lower files of several names. */
   private readonly linked = new Set<number>()
 
-  constructor() {
+  constructor(private readonly features: Features) {
+    this.log.push(
+      `-- with ${features.index ? 'index' : 'no index'}, ${features.metacopy ? 'metacopy' : 'no metacopy'}`,
+    )
     this.stack = new Stack(1)
     fs.mkdirSync(path.join(this.stack.dir, 'model'))
     fs.mkdirSync(path.join(this.stack.dir, 'mnt'))
@@ -48,7 +51,12 @@ export class World {
   }
 
   private open(): void {
-    this.client = this.stack.open({ lower: this.lowers, upper: this.upper, work: this.work })
+    this.client = this.stack.open({
+      lower: this.lowers,
+      upper: this.upper,
+      work: this.work,
+      ...this.features,
+    })
   }
 
   private close(): void {
@@ -64,10 +72,10 @@ export class World {
 
   /** Compares what the stack shows with the plain directory. */
   check(): void {
-    const expected = comparable(this.model.facts())
+    const expected = this.comparable(this.model.facts())
     let got: Map<string, Partial<Facts>>
     try {
-      got = comparable(this.driver.facts())
+      got = this.comparable(this.driver.facts())
     } catch (error) {
       this.fail(`cannot read the tree: ${error instanceof Error ? error.message : error}`)
     }
@@ -99,6 +107,8 @@ export class World {
         this.open()
         break
       case 'commit':
+        // Names of an indexed file that have not moved up belong to the index, which is no layer.
+        if (this.features.index && fs.readdirSync(path.join(this.work, 'index')).length > 0) break
         this.noteLinked()
         this.close()
         this.lowers = [this.upper, ...this.lowers]
@@ -111,7 +121,11 @@ export class World {
         this.close()
         mountOverlay(
           { lower: this.lowers, upper: this.upper, work: this.work, mountpoint: this.mountpoint },
-          ['redirect_dir=on'],
+          [
+            'redirect_dir=on',
+            `index=${this.features.index ? 'on' : 'off'}`,
+            `metacopy=${this.features.metacopy ? 'on' : 'off'}`,
+          ],
         )
         this.overlay = this.mountpoint
     }
@@ -130,6 +144,7 @@ export class World {
   }
 
   private noteLinked(name = ''): void {
+    if (this.features.index) return
     const at = path.join(this.model.top, name)
     const { nlink, ino } = fs.lstatSync(at)
     if (!fs.lstatSync(at).isDirectory()) {
@@ -151,8 +166,9 @@ export class World {
     const special = attr !== undefined && !attr.isFile() && !attr.isDirectory()
     if (special && ['write', 'rewrite', 'truncate', 'chmod', 'setxattr', 'removexattr'].includes(op.call))
       return
-    // The kernel's overlayfs breaks the hard links of a lower at copy-up.
-    if (this.overlay !== undefined && op.paths.some((name) => this.hasLinks(name))) return
+    // Without an index the kernel's overlayfs breaks the hard links of a lower at copy-up.
+    if (this.overlay !== undefined && !this.features.index && op.paths.some((name) => this.hasLinks(name)))
+      return
     const expected = outcome(() => act(this.model, op))
     const got = outcome(() => act(this.driver, op))
     if (expected !== got) this.fail(`expected ${nameOf(expected)}, got ${nameOf(got)}`)
@@ -177,6 +193,16 @@ export class World {
     return parts.some((_, i) => i > 0 && this.modelStat(parts.slice(0, i).join('/'))?.isSymbolicLink())
   }
 
+  /** Without an index, names hidden in an earlier mount still count as links. */
+  private comparable(facts: Map<string, Partial<Facts>>): Map<string, Partial<Facts>> {
+    for (const one of facts.values()) {
+      if (Number(one.mtime) > RECENT) one.mtime = 'of the run'
+      if (!this.features.index) delete one.nlink
+      if ((Number.parseInt(one.mode ?? '', 8) & S_IFMT) === S_IFLNK) delete one.mode
+    }
+    return facts
+  }
+
   remove(): void {
     if (this.overlay !== undefined) umount(this.overlay)
     this.stack.remove()
@@ -184,12 +210,3 @@ export class World {
 }
 
 const nameOf = (errno: number): string => (errno === 0 ? 'success' : errnoName(errno))
-
-function comparable(facts: Map<string, Partial<Facts>>): Map<string, Partial<Facts>> {
-  for (const one of facts.values()) {
-    if (Number(one.mtime) > RECENT) one.mtime = 'of the run'
-    delete one.nlink
-    if ((Number.parseInt(one.mode ?? '', 8) & S_IFMT) === S_IFLNK) delete one.mode
-  }
-  return facts
-}
