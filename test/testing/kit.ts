@@ -2,12 +2,21 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { scratch } from '../support/identity.js'
 import { TOP } from '../support/shell.js'
 
 export const TESTING = path.join(TOP, 'dist/testing/index.js')
 
 export const testing = (): Promise<typeof import('../../src/testing/index.js')> =>
   import(pathToFileURL(TESTING).href)
+
+/** A copy of the examples of this library in a new directory: what a program should not write there, it may. */
+export function copyOfExamples(): string {
+  const dir = scratch('examples')
+  const wanted = (from: string): boolean => path.basename(from) !== 'node_modules'
+  fs.cpSync(path.join(TOP, 'examples/testing'), dir, { recursive: true, filter: wanted })
+  return dir
+}
 
 /** Makes a small tree of files. */
 export function makeTree(dir: string): string {

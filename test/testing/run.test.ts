@@ -8,7 +8,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { BIN, layerfs, run } from '../support/command.js'
 import { command, environment, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
-import { TOP } from '../support/shell.js'
 import { makeTree, namesIn } from './kit.js'
 
 let dir: string
@@ -148,30 +147,5 @@ describe('layerfs run', () => {
     } finally {
       discard(mine)
     }
-  })
-})
-
-describe('recipes', () => {
-  it('make: what it writes is dropped', () => {
-    const site = path.join(TOP, 'examples/testing/make')
-    const before = namesIn(site)
-    const ran = start(['--lower', site, '--diff', '--', 'make', '--silent'])
-    expect(ran).toEqual({ code: 0, stdout: '', stderr: 'A /page.html\n' })
-    expect(namesIn(site)).toEqual(before)
-  })
-
-  it('python: a mount for each test', () => {
-    const test = path.join(TOP, 'examples/testing/python/test_site.py')
-    const ran = run('python3', ['-B', test], { env: { ...env(), LAYERFS: `${process.execPath} ${BIN}` } })
-    expect(ran.stderr).toMatch(/Ran 2 tests in .*\n\nOK\n$/)
-    expect(ran.code).toBe(0)
-    expect(left()).toEqual([])
-  })
-
-  it('python: one mount for all tests, over the original path', () => {
-    const script = `open('${lower}/index.html', 'w').write('changed'); print(open('${lower}/index.html').read())`
-    const ran = start(['--over', lower, '--', 'python3', '-c', script])
-    expect(ran).toEqual({ code: 0, stdout: 'changed\n', stderr: '' })
-    expect(fs.readFileSync(path.join(lower, 'index.html'), 'utf8')).toBe('<h1>Home</h1>\n')
   })
 })

@@ -1,4 +1,4 @@
-"""pytest test_site.py, or python3 -m unittest: each test on a mount of its own."""
+"""unittest, or pytest: each test on a mount of its own."""
 import os
 import pathlib
 import subprocess
