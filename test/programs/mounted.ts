@@ -22,7 +22,7 @@ export class Mounted {
   /** The topmost lower: what a test prepares lies here before `mount`. */
   readonly lower = path.join(this.dir, 'lower')
 
-  constructor() {
+  constructor(readonly transport: 'kernel' | 'fuse-native') {
     for (const name of ['lower', 'base', 'upper', 'work', 'mnt', 'home'])
       fs.mkdirSync(path.join(this.dir, name))
   }
@@ -31,6 +31,7 @@ export class Mounted {
     const layers = ['--lower', this.lower, '--lower', path.join(this.dir, 'base')]
     const { code, stderr } = layerfs([
       'mount',
+      ...['--transport', this.transport],
       ...layers,
       ...['--upper', path.join(this.dir, 'upper'), '--work', path.join(this.dir, 'work'), this.mnt],
     ])
