@@ -12,13 +12,15 @@ const IMAGE_BYTES = 8 * 2 ** 30
 
 /**
  * In a mount namespace of its own: `layerfs` is put on the path, where mount.fuse looks for the program of the type
- * fuse.layerfs; for the others two images become loop devices.
+ * fuse.layerfs, and a `df` that calls this type `fuse`, since xfstests takes other types for other filesystems. For ext4
+ * and overlayfs two images become loop devices.
  */
 const SCRIPT = `
   mount -t tmpfs tmpfs /usr/local/sbin
-  printf %s "$PROGRAM" >/usr/local/sbin/layerfs; chmod 755 /usr/local/sbin/layerfs
+  printf %s "$PROGRAM" >/usr/local/sbin/layerfs; 
+  printf '#!/bin/bash\\nset -o pipefail\\n%s "$@" | sed s/fuse[.]layerfs/fuse/\\n' "$(command -v df)" >/usr/local/sbin/df
+  chmod 755 /usr/local/sbin/*
   export PATH="/usr/local/sbin:/usr/sbin:/sbin:$PATH"
-  ulimit -n 65536
   if [ -n "\${IMAGES-}" ]; then
     for name in TEST SCRATCH; do
       mkfs.ext4 -q -F "$IMAGES/$name"
