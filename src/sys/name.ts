@@ -61,9 +61,9 @@ const dents = Buffer.alloc(65536)
 /**
  * Calls `each` for every entry of an open directory from its current position, `.` and `..` left out.
  *
- * @param each name, inode number, d_type (DT_UNKNOWN where the filesystem keeps none)
+ * @param each name, inode number, d_type (DT_UNKNOWN where the filesystem keeps none); false ends the listing
  */
-export function listDir(fd: number, each: (name: string, ino: number, dtype: number) => void): Result {
+export function listDir(fd: number, each: (name: string, ino: number, dtype: number) => unknown): Result {
   for (;;) {
     const n = c.getdents64(fd, dents, dents.length)
     if (n < 0) return result(n)
@@ -76,14 +76,12 @@ export function listDir(fd: number, each: (name: string, ino: number, dtype: num
       while (dents[end] !== 0) end++
       const isDot =
         dents[start] === 0x2e && (end - start === 1 || (end - start === 2 && dents[start + 1] === 0x2e))
-      if (!isDot) {
-        each(
-          dents.toString('latin1', start, end),
-          dents.readUInt32LE(at) + dents.readUInt32LE(at + 4) * 0x100000000,
-          dtype,
-        )
-      }
       at += length
+      if (isDot) continue
+      const name = dents.toString('latin1', start, end)
+      const entry = start - 19
+      const ino = dents.readUInt32LE(entry) + dents.readUInt32LE(entry + 4) * 0x100000000
+      if (each(name, ino, dtype) === false) return 0
     }
   }
 }

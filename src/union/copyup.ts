@@ -108,7 +108,7 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
   core.counters.copyUps++
   if (node instanceof Dir) {
     node.locs = [to.child(node.name), ...node.locs]
-    ;(node.locs[0] as Loc).impure = false
+    ;(node.locs[0] as Loc).made()
     node.defaultAcl = undefined
     return 0
   }

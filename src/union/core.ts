@@ -44,6 +44,8 @@ export class Core {
       dir.listing = undefined
     },
   })
+  /** Directories that the kernel has let go of, the longest ago first. */
+  readonly idle = new Set<Dir>()
   /** The latest listing too large for the cache. */
   private giant: Dir | undefined
 

@@ -24,6 +24,7 @@ import type { Core } from './core.js'
 import { opened, ourFlags } from './file.js'
 import { Birth, inherit } from './inherit.js'
 import type { Layer } from './layer.js'
+import { Listing } from './listing.js'
 import { enter, remember } from './lookup.js'
 import { addName, Dir, Node } from './node.js'
 import { makeIn, setIdentity, statIn } from './override.js'
@@ -89,9 +90,10 @@ function introduce(core: Core, parent: Dir, name: Name, mode: number, out: Entry
   let node: Node
   if ((mode & S_IFMT) === S_IFDIR) {
     const loc = upper.child(name)
-    loc.impure = false
-    loc.xwhiteouts = false
-    node = new Dir(id, upper, [loc])
+    loc.made()
+    const dir = new Dir(id, upper, [loc])
+    core.keepListing(dir, new Listing())
+    node = dir
   } else {
     node = new Node(id, mode, upper)
     node.dataBelow = false

@@ -16,6 +16,7 @@ import { close, open } from '../sys/file.js'
 import { mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/name.js'
 import type { Name, Result } from '../vfs.js'
 import type { Core } from './core.js'
+import type { Loc } from './loc.js'
 import type { Dir } from './node.js'
 import { Found, resolve } from './resolve.js'
 import { discard, type Workdir } from './workdir.js'
@@ -25,6 +26,9 @@ const below = new Found()
 /** Whether the layers beneath the upper show `name`: 1, 0, or -errno. The directory lives in the upper. */
 export function lowerHas(core: Core, parent: Dir, name: Name): Result {
   if (!parent.hasLower) return 0
+  const { listing } = parent
+  const at = listing?.find(name) ?? -1
+  if (at >= 0 && listing?.from[at]?.layer.writable === false) return 1
   const r = resolve(core.stack, parent.locs, name, below, 1)
   if (r === 0) return 1
   return r === -ENOENT ? 0 : r
@@ -44,9 +48,10 @@ export function hide(core: Core, parent: Dir, name: Name, inUpper: InUpper, whit
   if (fd < 0) return fd
   if (!whiteout) return remove(workdir, fd, name, inUpper)
   if (workdir.form === 'oci') {
-    const r = writeOciWhiteout(fd, name)
+    const r = writeOciWhiteout(parent.upperLoc, name)
     return r < 0 ? r : remove(workdir, fd, name, inUpper)
   }
+  parent.upperLoc.whiteouts = true
   if (inUpper === 'nothing') return mknodAt(fd, name, S_IFCHR, 0)
   const temporary = workdir.temporary()
   let r = mknodAt(workdir.fd, temporary, S_IFCHR, 0)
@@ -71,7 +76,11 @@ function remove(workdir: Workdir, fd: number, name: Name, inUpper: InUpper): Res
 }
 
 /** Leaves `.wh.NAME`, which hides NAME in the layers below. */
-export function writeOciWhiteout(dirfd: number, name: Name): Result {
+export function writeOciWhiteout(upper: Loc, name: Name): Result {
+  upper.ociMarks = true
+  upper.whiteouts = true
+  const dirfd = upper.fd()
+  if (dirfd < 0) return dirfd
   const fd = open(dirfd, OCI_WHITEOUT_PREFIX + name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600)
   if (fd === -EEXIST) return 0
   return fd < 0 ? fd : close(fd)

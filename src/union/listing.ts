@@ -9,6 +9,7 @@ import {
   ELOOP,
   ENOENT,
   ENOTDIR,
+  EOVERFLOW,
   EPERM,
   O_DIRECTORY,
   O_NOATIME,
@@ -96,18 +97,23 @@ const scratch = new Attr()
  * Reads and merges a stack of directories, topmost first.
  *
  * @param hidden filled with the names that something hides in the layers beneath: whiteouts, and files over files
- * @returns the listing, or -errno of a directory that could not be read
+ * @param limit how many entries to read at most
+ * @returns the listing; -EOVERFLOW where there are more; -errno of a directory that could not be read
  */
-export function readListing(locs: readonly Loc[], hidden = new Set<Name>()): Listing | Result {
+export function readListing(
+  locs: readonly Loc[],
+  hidden = new Set<Name>(),
+  limit = Number.POSITIVE_INFINITY,
+): Listing | Result {
   const listing = new Listing()
   for (const loc of locs) {
-    const r = readInto(listing, hidden, loc)
+    const r = readInto(listing, hidden, loc, limit)
     if (r < 0 && r !== -ENOENT && r !== -ENOTDIR && r !== -ELOOP) return r
   }
   return listing
 }
 
-function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
+function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number): Result {
   const path = loc.fd()
   if (path < 0) return path
   if (loc.xwhiteouts === undefined) {
@@ -118,38 +124,49 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc): Result {
   if (fd < 0) return fd
   const hides: Name[] = []
   let marked = false
+  let whiteouts = false
+  let tooMany = false
   const r = listDir(fd, (name, ino, dtype) => {
+    if (listing.count + hidden.size >= limit) {
+      tooMany = true
+      return false
+    }
     if (loc.layer.ociWhiteouts && name.startsWith(OCI_WHITEOUT_PREFIX)) {
       marked = true
       if (name !== OCI_OPAQUE) hides.push(name.slice(OCI_WHITEOUT_PREFIX.length))
-      return
+      return true
     }
-    if (hidden.has(name)) return
+    if (hidden.has(name)) return true
     const seen = listing.find(name)
     if (seen >= 0) {
       if (dtype === DT_DIR) mergeNumber(listing, seen, ino, loc)
       else hidden.add(name)
-      return
+      return true
     }
     let type = dtype
     if (type === DT_UNKNOWN || type === DT_CHR || (type === DT_REG && loc.xwhiteouts === true)) {
-      if (statAt(path, name, scratch) < 0) return
+      if (statAt(path, name, scratch) < 0) return true
       if (isWhiteout(loc, name, scratch)) {
+        whiteouts = true
         hidden.add(name)
-        return
+        return true
       }
       type = dtOfMode(scratch.mode)
     }
     if (type === DT_REG && loc.layer.override !== undefined) {
-      if (statIn(loc.layer, path, name, scratch) < 0) return
+      if (statIn(loc.layer, path, name, scratch) < 0) return true
       type = dtOfMode(scratch.mode)
     }
     listing.add(name, ino, type, loc)
+    return true
   })
   close(fd)
-  if (r >= 0 && !loc.layer.writable) loc.ociMarks = marked
+  if (tooMany) return -EOVERFLOW
+  if (r < 0) return r
+  loc.ociMarks = marked
+  loc.whiteouts = marked || whiteouts
   for (const name of hides) hidden.add(name)
-  return r
+  return 0
 }
 
 /** Opens a directory to list it, leaving its access time alone where that is permitted. */

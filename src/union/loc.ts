@@ -29,8 +29,12 @@ export class Loc {
   impure: boolean | undefined
   /** Whether empty files here may be xattr whiteouts (opaque=x); undefined: not yet asked. */
   xwhiteouts: boolean | undefined
-  /** Whether names of OCI's marks (`.wh.`) stand here; undefined: not yet listed, or the upper, where they come and go. */
+  /** Whether names of OCI's marks (`.wh.`) stand here; undefined: not yet listed. */
   ociMarks: boolean | undefined
+  /** Whether it holds whiteouts of any form; undefined: not yet listed. */
+  whiteouts: boolean | undefined
+  /** Whether it has a redirect, as of the last look at its marks. */
+  redirects = false
 
   private constructor(
     readonly layer: Layer,
@@ -65,6 +69,22 @@ export class Loc {
       cache.set(this, fd)
     }
     return fd
+  }
+
+  /** A directory that has just been made: it holds nothing. */
+  made(): void {
+    this.impure = false
+    this.xwhiteouts = false
+    this.ociMarks = false
+    this.whiteouts = false
+  }
+
+  /** Somebody else may have changed it. */
+  forgetMarks(): void {
+    this.impure = undefined
+    this.xwhiteouts = undefined
+    this.ociMarks = undefined
+    this.whiteouts = undefined
   }
 
   /** Lets go of the descriptor: the directory is about to be removed or is no longer wanted. */

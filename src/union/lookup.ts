@@ -7,6 +7,7 @@ import type { Attr, Entry, Name, Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { readIndexed } from './index.js'
 import { adoptIndexed, joinUpper } from './links.js'
+import { type Listing, readListing } from './listing.js'
 import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
 import { directoryNumber, numberOf } from './origin.js'
@@ -19,6 +20,7 @@ const found = new Found()
 export function lookup(core: Core, parent: Dir, name: Name, out: Entry): Result {
   const known = parent.children?.get(name)
   if (known !== undefined) {
+    if (known.lookups === 0) core.idle.delete(known as Dir)
     const r = statNode(core, known, out.attr)
     return r < 0 ? r : remember(known, out)
   }
@@ -37,7 +39,7 @@ export function lookup(core: Core, parent: Dir, name: Name, out: Entry): Result 
 
 /** Fills `found`: from the cached listing where it suffices, else from the layers. */
 function find(core: Core, parent: Dir, name: Name): Result {
-  const listing = parent.listing
+  const listing = parent.listing ?? readSmall(core, parent)
   if (listing !== undefined) {
     const at = listing.find(name)
     if (at < 0) return name.length > NAME_MAX ? -ENAMETOOLONG : -ENOENT
@@ -55,6 +57,24 @@ function find(core: Core, parent: Dir, name: Name): Result {
   if (r < 0) return r
   const { layer } = found.container as Loc
   return layer.override === undefined ? r : refine(layer, (found.container as Loc).fd(), name, found.attr)
+}
+
+/** Entries of a directory that it pays to read for each lookup made in it so far. */
+const ENTRIES_A_LOOKUP = 16
+
+/**
+ * Reads a directory in which names are looked up, not listed, once the lookups outweigh its size: from then on each
+ * takes one call for a name that is there, however many layers, and none for one that is not.
+ */
+function readSmall(core: Core, dir: Dir): Listing | undefined {
+  const asked = ++dir.asked
+  if (asked < 2 || (asked & (asked - 1)) !== 0) return undefined
+  // To list such a layer is to ask for an xattr of every file.
+  if (dir.locs.some(({ layer }) => layer.override !== undefined)) return undefined
+  const listing = readListing(dir.locs, undefined, asked * ENTRIES_A_LOOKUP)
+  if (typeof listing === 'number') return undefined
+  core.keepListing(dir, listing)
+  return listing
 }
 
 /** Makes or finds the node of what `resolve` found. */
@@ -131,16 +151,38 @@ export function remember(node: Node, out: Entry): Result {
   return 0
 }
 
+/** How many directories that the kernel has let go of stay known. */
+const IDLE_DIRECTORIES = 4096
+
 /** The kernel drops `count` lookups; at none the node ends. */
 export function forget(core: Core, node: Node, count: number): void {
   node.lookups = Math.max(0, node.lookups - count)
   if (node.lookups === 0) release(core, node)
 }
 
+/** A directory that is still there stays for a while: the kernel often asks for it again, and to find it took work. */
 function release(core: Core, node: Node): void {
+  if (!(node instanceof Dir) || node.removed) {
+    end(core, node)
+    return
+  }
+  if (node.lookups > 0) return
+  core.idle.delete(node)
+  core.idle.add(node)
+  let tries = core.idle.size
+  for (const oldest of core.idle) {
+    if (core.idle.size <= IDLE_DIRECTORIES || tries-- === 0) return
+    core.idle.delete(oldest)
+    if ((oldest.children?.size ?? 0) > 0) core.idle.add(oldest)
+    else end(core, oldest)
+  }
+}
+
+function end(core: Core, node: Node): void {
   if (node.lookups > 0 || core.table.get(node.id) !== node) return
   if (node instanceof Dir) {
     if ((node.children?.size ?? 0) > 0) return
+    core.idle.delete(node)
     core.dropListing(node)
     for (const loc of node.locs) loc.drop()
   }

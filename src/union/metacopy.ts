@@ -26,8 +26,9 @@ import { copyData } from './copydata.js'
 import type { Core } from './core.js'
 import type { Loc } from './loc.js'
 import type { Node } from './node.js'
-import { lowerPath, REDIRECT_XATTR, readRedirect, redirectedPath, walkRedirect } from './redirect.js'
+import { lowerPath, readRedirect, redirectedPath, walkRedirect } from './redirect.js'
 import type { Stack } from './resolve.js'
+import { REDIRECT_XATTR } from './whiteout.js'
 
 /** Only the privileged namespace counts, as for redirects: the data it names lies elsewhere. */
 const METACOPY_XATTR = overlayPrefix('trusted') + METACOPY

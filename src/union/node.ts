@@ -108,6 +108,8 @@ export class Dir extends Node {
   listed = false
   /** The default ACL new files inherit, as on disk; null: none; undefined: not yet asked. */
   defaultAcl: Buffer | null | undefined
+  /** How many lookups in it have gone to the layers since it had a listing. */
+  asked = 0
   /** It has been removed: it is empty, and nothing can be made in it. */
   removed = false
 

@@ -47,6 +47,8 @@ export function prepare(core: Core, parent: Dir, name: Name): UpperWhiteout | Re
   const up = copyUp(core, parent)
   if (up < 0) return up
   if (isOciMark(parent.upperLoc, name)) return -EPERM
+  if (parent.listing !== undefined && parent.upperLoc.whiteouts === false)
+    return parent.listing.find(name) < 0 ? 'none' : -EEXIST
   const r = resolve(core.stack, parent.locs, name, found)
   if (r === 0) return -EEXIST
   return r === -ENOENT ? found.upperWhiteout : r

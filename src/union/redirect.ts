@@ -1,17 +1,13 @@
 /** Where a directory's lower part is found under another name: `overlay.redirect` (overlayfs.rst, "Redirects"). */
 
 import { S_IFDIR, S_IFMT } from '../abi/linux.js'
-import { overlayPrefix, REDIRECT } from '../abi/overlay.js'
 import { statAt } from '../sys/stat.js'
 import { readXattr } from '../sys/xattr.js'
 import { Attr, type Name } from '../vfs.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
 import type { Node } from './node.js'
-import { hasOciWhiteout, isOciMark, readMarks } from './whiteout.js'
-
-/** Only the privileged namespace is followed: an unprivileged one could lead a privileged mount astray. */
-export const REDIRECT_XATTR = overlayPrefix('trusted') + REDIRECT
+import { hasOciWhiteout, isOciMark, REDIRECT_XATTR, readMarks } from './whiteout.js'
 
 /** The redirect of `name` in `loc`: a path from the layers' roots with a leading slash, or a name beside it; undefined: none. */
 export function readRedirect(loc: Loc, name: Name): Name | undefined {

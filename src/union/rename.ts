@@ -149,10 +149,11 @@ function renameInUpper(workdir: Workdir, from: End, to: End, isDir: boolean, whi
   if (toFd < 0) return toFd
   const oci = workdir.form === 'oci'
   if (whiteout && oci) {
-    const r = writeOciWhiteout(fromFd, from.name)
+    const r = writeOciWhiteout(from.parent.upperLoc, from.name)
     if (r < 0) return r
   }
   const overWhiteout = statAt(toFd, to.name, scratch) === 0 && isWhiteoutDevice(scratch)
+  if (whiteout) from.parent.upperLoc.whiteouts = true
   let r: Result
   if (overWhiteout && isDir) {
     // The whiteout that stood at the target is the one that the source needs.

@@ -80,6 +80,7 @@ function revert(core: Core, dir: Dir, keep: (child: Dir) => boolean): Result {
     } else orphans += detach(core, child)
   }
   core.dropListing(dir)
+  dir.upperLoc.forgetMarks()
   dir.defaultAcl = undefined
   dir.bare = false
   core.notifier?.attributes(dir.id)

@@ -96,12 +96,14 @@ function merge(stack: Stack, locs: readonly Loc[], at: number, name: Name, out: 
   let rest: readonly Loc[] = locs.slice(at + 1)
   let path: Name | undefined
   for (;;) {
-    const redirect =
-      stack.followRedirects && hasLayersBelow(stack, dir.layer) ? readRedirect(here, looked) : undefined
-    if (rest.length === 0 && path === undefined && redirect === undefined) return 0
+    const follows = stack.followRedirects && hasLayersBelow(stack, dir.layer)
+    const last = rest.length === 0 && path === undefined
+    let redirect = last && follows ? readRedirect(here, looked) : undefined
+    if (last && redirect === undefined) return 0
     const marks = readMarks(dir)
     if (marks < 0) return marks
     if (marks === 1 || hasOciWhiteout(here, looked)) return 0
+    if (!last && follows && dir.redirects) redirect = readRedirect(here, looked)
     if (redirect !== undefined) {
       if (path !== undefined || redirect.startsWith('/')) path = redirectedPath(path ?? '', redirect)
       else looked = redirect

@@ -13,6 +13,7 @@ import {
   OPAQUE_XWHITEOUTS,
   OPAQUE_YES,
   overlayPrefix,
+  REDIRECT,
   WHITEOUT,
 } from '../abi/overlay.js'
 import { statAt } from '../sys/stat.js'
@@ -28,6 +29,9 @@ const OPAQUE_XATTRS: readonly string[] = [...both(OPAQUE), FUSE_OVERLAYFS_OPAQUE
 const WHITEOUT_XATTRS = both(WHITEOUT)
 const IMPURE_XATTRS = both(IMPURE)
 
+/** Only the privileged namespace is followed: an unprivileged one could lead a privileged mount astray. */
+export const REDIRECT_XATTR = overlayPrefix('trusted') + REDIRECT
+
 const scratch = new Attr()
 
 export const isWhiteoutDevice = (attr: Attr): boolean => (attr.mode & S_IFMT) === S_IFCHR && attr.rdev === 0
@@ -38,13 +42,14 @@ const namesOf = (dirfd: number, name: Name): string[] | Result => {
   return names === -EOPNOTSUPP ? [] : names
 }
 
-/** Reads the marks of a directory once: fills `impure` and `xwhiteouts`. @returns 1: opaque, 0: not, -errno */
+/** Reads the marks of a directory: fills `impure`, `xwhiteouts` and `redirects`. @returns 1: opaque, 0: not, -errno */
 export function readMarks(loc: Loc): Result {
   const fd = loc.fd()
   if (fd < 0) return fd
   const names = namesOf(fd, '.')
   if (typeof names === 'number') return names
   loc.impure = names.some((name) => IMPURE_XATTRS.includes(name))
+  loc.redirects = names.includes(REDIRECT_XATTR)
   loc.xwhiteouts = false
   for (const xattr of names) {
     if (!OPAQUE_XATTRS.includes(xattr)) continue

@@ -19,6 +19,57 @@ describe('lookup', () => {
     }
   })
 
+  it('reads a directory in which it is asked often, once the questions outweigh its size', () => {
+    stack = new Stack(3)
+    const names = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`f${i}`, `${i}`]))
+    plant(stack.lowers[2] as string, { small: names(20), large: names(1000) })
+    plant(stack.lowers[1] as string, { small: { mid: 'm' }, large: {} })
+    const c = stack.open()
+    const ask = (dir: string, times: number): unknown => {
+      for (let i = 0; i < times; i++) expect(errnoOf(() => c.stat(`${dir}/none${i}`))).toBe(ENOENT)
+      return c.status('listings')
+    }
+    c.node('large')
+    const before = ask('small', 1) as number
+    expect(ask('small', 1)).toBe(before + 1)
+    expect(ask('large', 32)).toBe(before + 1)
+    expect(ask('large', 32)).toBe(before + 2)
+    expect(c.text('small/f7')).toBe('7')
+    expect(c.text('small/mid')).toBe('m')
+    expect(c.text('large/f999')).toBe('999')
+  })
+
+  it('knows what has been made, hidden and made again in a directory it has read, in either form', () => {
+    for (const form of ['overlay', 'oci'] as const) {
+      stack = new Stack(2)
+      plant(stack.lowers[1] as string, { dir: { a: 'a', b: 'b', sub: { deep: 'd' } } })
+      plant(stack.lower, { dir: { b: 'upper b' } })
+      let c = stack.open({ whiteouts: form })
+      c.mkdir('new')
+      c.write('new/f', 'f')
+      for (let i = 0; i < 4; i++) expect(c.exists('dir/none')).toBe(false)
+      c.unlink('dir/b')
+      c.unlink('dir/sub/deep')
+      c.rmdir('dir/sub')
+      c.rename('dir/a', 'dir/moved')
+      c.mkdir('dir/sub')
+      c.write('dir/b', 'new b')
+      c.unlink('new/f')
+      c.write('new/f', 'again')
+      for (let turn = 0; turn < 2; turn++) {
+        expect(c.list('dir').sort()).toEqual(['b', 'moved', 'sub'])
+        expect(c.list('dir/sub')).toEqual([])
+        expect(c.text('dir/b')).toBe('new b')
+        expect(c.text('new/f')).toBe('again')
+        expect(errnoOf(() => c.stat('dir/a'))).toBe(ENOENT)
+        expect(errnoOf(() => c.stat('dir/sub/deep'))).toBe(ENOENT)
+        c = stack.reopen(c, { whiteouts: form })
+      }
+      stack.close(c)
+      if (form === 'overlay') stack.remove()
+    }
+  })
+
   it('heeds marks of the OCI form in directories that are listed first, and where none stand', () => {
     stack = new Stack(2)
     plant(stack.lowers[1] as string, { dir: { sub: { f: 'f' }, kept: {}, gone: {} } })
