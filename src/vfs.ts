@@ -195,13 +195,21 @@ export interface Filesystem {
   tmpfile(c: Caller, parent: NodeId, mode: number, flags: number, entry: Entry, out: Opened): Result
   /** Reads up to `dst.length` bytes. */
   read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
-  write(node: NodeId, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result
+  /** @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it */
+  write(node: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result
   flush(node: NodeId, fh: Fh): Result
   release(node: NodeId, fh: Fh): void
   fsync(node: NodeId, fh: Fh, dataOnly: boolean): Result
   fsyncdir(node: NodeId, dataOnly: boolean): Result
-  /** @param killPriv as for write */
-  fallocate(node: NodeId, fh: Fh, mode: number, pos: number, len: number, killPriv: boolean): Result
+  /** @param outsider as for write */
+  fallocate(
+    node: NodeId,
+    fh: Fh,
+    mode: number,
+    pos: number,
+    len: number,
+    outsider: Caller | undefined,
+  ): Result
   /** SEEK_DATA and SEEK_HOLE. @returns the offset */
   lseek(node: NodeId, fh: Fh, pos: number, whence: number): Result
   copyFileRange(
@@ -212,7 +220,7 @@ export interface Filesystem {
     outFh: Fh,
     outPos: number,
     len: number,
-    killPriv: boolean,
+    outsider: Caller | undefined,
   ): Result
 
   /**

@@ -47,6 +47,7 @@ export const S_IFCHR = 0o020000
 export const S_IFIFO = 0o010000
 export const S_ISUID = 0o4000
 export const S_ISGID = 0o2000
+export const S_IXGRP = 0o010
 export const S_ISVTX = 0o1000
 
 export const O_RDONLY = 0

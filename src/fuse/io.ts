@@ -12,7 +12,7 @@ import {
   O_RDWR,
   O_WRONLY,
 } from '../abi/linux.js'
-import type { Entry, NodeId } from '../vfs.js'
+import type { Caller, Entry, NodeId } from '../vfs.js'
 import { type Context, MALFORMED } from './context.js'
 
 /** Flags of open(2) that concern the way to the daemon, not the file behind it: our buffers are not aligned for O_DIRECT. */
@@ -96,7 +96,8 @@ export function write(x: Context): number {
   if (F.WRITE_IN.size + count > req.size) return MALFORMED
   const killPriv = (req.u32(F.WRITE_IN.flags) & F.FUSE_WRITE_KILL_SUIDGID) !== 0
   const data = req.data(F.WRITE_IN.size, count)
-  const n = x.fs.write(req.node, req.u64(F.WRITE_IN.fh), data, req.u64(F.WRITE_IN.pos), killPriv)
+  const outsider = killPriv ? req.caller : undefined
+  const n = x.fs.write(req.node, req.u64(F.WRITE_IN.fh), data, req.u64(F.WRITE_IN.pos), outsider)
   if (n < 0) return n
   x.counters.wrote(n)
   x.reply.u32(0, n)
@@ -119,7 +120,7 @@ export const fsync = (x: Context): number =>
   )
 
 /** The kernel tells of no FUSE_WRITE_KILL_SUIDGID with these two: root keeps set-id bits, others do not (CAP_FSETID). */
-const killsPriv = (x: Context): boolean => x.req.caller.uid !== 0
+const outsiderOf = ({ req }: Context): Caller | undefined => (req.caller.uid === 0 ? undefined : req.caller)
 
 export function fallocate(x: Context): number {
   const { req } = x
@@ -129,7 +130,7 @@ export function fallocate(x: Context): number {
     req.u32(F.FALLOCATE_IN.mode),
     req.u64(F.FALLOCATE_IN.pos),
     req.u64(F.FALLOCATE_IN.len),
-    killsPriv(x),
+    outsiderOf(x),
   )
 }
 
@@ -160,7 +161,7 @@ export function copyFileRange(x: Context): number {
     req.u64(F.COPY_FILE_RANGE_IN.outFh),
     req.u64(F.COPY_FILE_RANGE_IN.outPos),
     Math.min(req.u64(F.COPY_FILE_RANGE_IN.len), MAX_COPY),
-    killsPriv(x),
+    outsiderOf(x),
   )
   if (n < 0) return n
   // fuse_write_out, or since 7.45 fuse_copy_file_range_out: 8 bytes either way.

@@ -119,7 +119,7 @@ export class Adapter implements Operations {
   }
 
   write(fd: number, src: Buffer, pos: number): Result {
-    return this.#with(fd, ({ node, fh }) => this.#fs.write(node, fh, src, pos, false))
+    return this.#with(fd, ({ node, fh }) => this.#fs.write(node, fh, src, pos, undefined))
   }
 
   flush(fd: number): Result {

@@ -47,6 +47,17 @@ export function affinity(): Buffer {
 
 export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
 
+/** The supplementary groups of another process; none where it is gone, or not to be seen from here (pid 0). */
+export function groupsOf(pid: number): number[] {
+  if (pid <= 0) return []
+  try {
+    const line = /^Groups:(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? ''
+    return line.split(/\s+/).filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
+}
+
 /** Where threads run: the latest one's line in /proc stays open, so that the next look at it costs one call. */
 export class ProcessorLook {
   private tid = 0

@@ -13,7 +13,7 @@ import {
 } from '../abi/linux.js'
 import { close, ftruncate } from '../sys/file.js'
 import { utimensAt, utimensPath } from '../sys/stat.js'
-import { Attr, type Fh, type Result, type SetAttr } from '../vfs.js'
+import { Attr, type Caller, type Fh, type Result, type SetAttr } from '../vfs.js'
 import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
@@ -28,7 +28,7 @@ import { setMode, setOwner, statIn } from './override.js'
  *
  * @returns -EINVAL for an owner that the upper's id map cannot store: nothing is changed then
  */
-export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr): Result {
+export function setattr(core: Core, c: Caller, node: Node, fh: Fh, set: SetAttr, out: Attr): Result {
   if (core.workdir === undefined) return -EROFS
   if (set.size !== undefined && node instanceof Dir) return -EISDIR
   // Times that the kernel writes back late, to a file whose last name and last handle are gone.
@@ -42,11 +42,11 @@ export function setattr(core: Core, node: Node, fh: Fh, set: SetAttr, out: Attr)
   if (r < 0) return r
   if (set.size !== undefined) {
     r = truncate(core, node, fh, set.size)
-    if (r >= 0 && set.killPriv) r = dropPrivileges(core, node)
+    if (r >= 0 && set.killPriv) r = dropPrivileges(core, node, c)
     if (r < 0) return r
   }
   if (uid !== undefined || gid !== undefined) {
-    r = chown(node, uid, gid, set)
+    r = chown(c, node, uid, gid, set)
     if (r < 0) return r
   }
   if (set.mode !== undefined) {
@@ -75,8 +75,14 @@ function truncate(core: Core, node: Node, fh: Fh, size: number): Result {
 
 const before = new Attr()
 
-/** chown(2) of a process that may keep set-id bits; the kernel tells in `killPriv` whether they go. */
-function chown(node: Node, uid: number | undefined, gid: number | undefined, set: SetAttr): Result {
+/** chown(2) as root of the layer, which may lose set-id bits; the kernel tells in `killPriv` whether those go that the caller loses. */
+function chown(
+  c: Caller,
+  node: Node,
+  uid: number | undefined,
+  gid: number | undefined,
+  set: SetAttr,
+): Result {
   let r = locate(node, '')
   if (r < 0) return r
   const { fd, name } = place
@@ -85,7 +91,8 @@ function chown(node: Node, uid: number | undefined, gid: number | undefined, set
   if (r < 0) return r
   r = setOwner(layer, fd, name, uid, gid)
   if (r < 0 || set.mode !== undefined || (before.mode & S_IFMT) !== S_IFREG) return r
-  const mode = set.killPriv ? withoutPrivileges(before.mode) : before.mode & 0o7777
+  const outsider = c.uid === 0 ? undefined : c
+  const mode = set.killPriv ? withoutPrivileges(layer, before, outsider) : before.mode & 0o7777
   if ((before.mode & (S_ISUID | S_ISGID)) === 0) return r
   return setMode(layer, fd, name, mode)
 }

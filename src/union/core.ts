@@ -89,6 +89,8 @@ export class Core {
   }
 
   keepListing(dir: Dir, listing: Listing): void {
+    listing.renewed = dir.listed
+    dir.listed = true
     dir.listing = listing
     this.counters.listings++
     if (listing.bytes <= LISTING_BYTES) {

@@ -19,15 +19,18 @@ import {
   O_TRUNC,
   S_ISGID,
   S_ISUID,
+  S_IXGRP,
 } from '../abi/linux.js'
 import { CAPABILITY } from '../abi/overlay.js'
 import * as sys from '../sys/file.js'
 import { stat } from '../sys/stat.js'
+import { groupsOf } from '../sys/thread.js'
 import { getXattr, removeXattr } from '../sys/xattr.js'
-import { Attr, type Fh, type Job, type Name, type Opened, PARKED, type Result } from '../vfs.js'
+import { Attr, type Caller, type Fh, type Job, type Name, type Opened, PARKED, type Result } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
 import { runJob } from './job.js'
+import type { Layer } from './layer.js'
 import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node } from './node.js'
@@ -49,12 +52,18 @@ export function opened(core: Core, node: Node, fd: number, flags: number, out: O
 const staysPut = (core: Core, node: Node): boolean =>
   core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
 
-/** Whether a write takes mode bits from a file: one past us would be the daemon's, who may keep them. */
-const hasSetId = (fd: number): boolean =>
-  stat(fd, scratch) >= 0 && withoutPrivileges(scratch.mode) !== (scratch.mode & 0o7777)
+/** Whether a write may take mode bits from a file: one past us would be the daemon's, who may keep them. */
+const hasSetId = (fd: number): boolean => stat(fd, scratch) >= 0 && (scratch.mode & (S_ISUID | S_ISGID)) !== 0
 
 /** Opens a file; copies it up first where the flags write. */
-export function open(core: Core, node: Node, flags: number, killPriv: boolean, out: Opened): Result {
+export function open(
+  core: Core,
+  c: Caller,
+  node: Node,
+  flags: number,
+  killPriv: boolean,
+  out: Opened,
+): Result {
   if (node instanceof Dir) return -EISDIR
   if (!node.isRegular) return -ELOOP
   const truncate = (flags & O_TRUNC) !== 0
@@ -66,7 +75,7 @@ export function open(core: Core, node: Node, flags: number, killPriv: boolean, o
   const fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
   if (fd < 0) return fd
   if (truncate && killPriv) {
-    const r = dropPrivileges(core, node)
+    const r = dropPrivileges(core, node, c)
     if (r < 0) {
       sys.close(fd)
       return r
@@ -95,30 +104,30 @@ export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
   return handle === undefined ? -EBADF : sys.pread(handle.fd, dst, pos)
 }
 
-export function write(core: Core, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result {
+export function write(core: Core, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
-  return changed(core, handle.node, sys.pwrite(handle.fd, src, pos), killPriv)
+  return changed(core, handle.node, sys.pwrite(handle.fd, src, pos), outsider)
 }
 
 /** What a call that changed data answers, once set-id bits are gone. */
-function changed(core: Core, node: Node, n: Result, killPriv: boolean): Result {
-  const r = n >= 0 && killPriv ? dropPrivileges(core, node) : 0
+function changed(core: Core, node: Node, n: Result, outsider: Caller | undefined): Result {
+  const r = n >= 0 && outsider !== undefined ? dropPrivileges(core, node, outsider) : 0
   return r < 0 ? r : n
 }
 
 const scratch = new Attr()
 const NO_BYTES = Buffer.alloc(0)
 
-/** What a write takes from a file: set-user-id, set-group-id of an executable, capabilities. It lives in the upper. */
-export function dropPrivileges(core: Core, node: Node): Result {
+/** Takes from a file of the upper what a write by `c`, who has no CAP_FSETID, takes: set-id bits and capabilities. */
+export function dropPrivileges(core: Core, node: Node, c: Caller): Result {
   let r = locate(node, '')
   if (r < 0) return r
   const { fd: dirfd, name } = place
   const { layer } = node.home
   r = statIn(layer, dirfd, name, scratch)
   if (r < 0) return r
-  const mode = withoutPrivileges(scratch.mode)
+  const mode = withoutPrivileges(layer, scratch, c)
   if (mode !== (scratch.mode & 0o7777)) {
     r = setMode(layer, dirfd, name, mode)
     if (r < 0) return r
@@ -132,12 +141,22 @@ export function dropPrivileges(core: Core, node: Node): Result {
   return r < 0 ? r : removeXattr(dirfd, name, xattr)
 }
 
-/** The permission bits of a mode once set-user-id, and set-group-id where the group may execute, are gone. */
-export function withoutPrivileges(mode: number): number {
-  let kept = mode & 0o7777 & ~S_ISUID
-  if ((mode & 0o010) !== 0) kept &= ~S_ISGID
-  return kept
+/**
+ * The permission bits of a file without set-user-id and, as the kernel's setattr_should_drop_sgid() has it, without
+ * set-group-id where the group may execute or `c` is not in it.
+ *
+ * @param attr as on disk; @param c undefined: somebody with CAP_FSETID
+ */
+export function withoutPrivileges(layer: Layer, attr: Attr, c: Caller | undefined): number {
+  const { mode } = attr
+  const kept = mode & 0o7777 & ~S_ISUID
+  if ((mode & S_ISGID) === 0) return kept
+  const drops = (mode & S_IXGRP) !== 0 || (c !== undefined && !isInGroup(c, layer.gids.toShown(attr.gid)))
+  return drops ? kept & ~S_ISGID : kept
 }
+
+/** FUSE tells no supplementary groups: the caller, which waits for the answer, is asked for in /proc. */
+const isInGroup = (c: Caller, gid: number): boolean => c.gid === gid || groupsOf(c.pid).includes(gid)
 
 /** The descriptor of a handle that may be written to; copy-up has happened when it was opened so. */
 const descriptor = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
@@ -160,11 +179,11 @@ export function fallocate(
   mode: number,
   pos: number,
   len: number,
-  killPriv: boolean,
+  outsider: Caller | undefined,
 ): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
-  return changed(core, handle.node, sys.fallocate(handle.fd, mode, pos, len), killPriv)
+  return changed(core, handle.node, sys.fallocate(handle.fd, mode, pos, len), outsider)
 }
 
 export function lseek(core: Core, fh: Fh, pos: number, whence: number): Result {
@@ -179,10 +198,10 @@ export function copyFileRange(
   outFh: Fh,
   outPos: number,
   len: number,
-  killPriv: boolean,
+  outsider: Caller | undefined,
 ): Result {
   const from = descriptor(core, fh)
   const to = core.handles.get(outFh)
   if (from < 0 || to === undefined) return -EBADF
-  return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), killPriv)
+  return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), outsider)
 }

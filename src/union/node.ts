@@ -104,7 +104,7 @@ export class Dir extends Node {
   children: Map<Name, Node> | undefined
   /** The merged listing, while cached. */
   listing: Listing | undefined
-  /** It has been listed before. */
+  /** It has had a listing. */
   listed = false
   /** The default ACL new files inherit, as on disk; null: none; undefined: not yet asked. */
   defaultAcl: Buffer | null | undefined

@@ -63,10 +63,7 @@ function listingOf(core: Core, dir: Dir): Listing | Result {
     return dir.listing
   }
   const listing = readListing(dir.locs)
-  if (typeof listing === 'number') return listing
-  listing.renewed = dir.listed
-  dir.listed = true
-  core.keepListing(dir, listing)
+  if (typeof listing !== 'number') core.keepListing(dir, listing)
   return listing
 }
 

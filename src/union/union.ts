@@ -110,9 +110,9 @@ export class Union implements Filesystem {
     return node === undefined ? -ESTALE : statNode(this.core, node, out)
   }
 
-  setattr(_c: Caller, id: NodeId, fh: Fh, set: SetAttr, out: Attr): Result {
+  setattr(c: Caller, id: NodeId, fh: Fh, set: SetAttr, out: Attr): Result {
     const node = this.core.node(id)
-    return node === undefined ? -ESTALE : setattr(this.core, node, fh, set, out)
+    return node === undefined ? -ESTALE : setattr(this.core, c, node, fh, set, out)
   }
 
   readlink(id: NodeId, dst: Buffer): Result {
@@ -159,9 +159,9 @@ export class Union implements Filesystem {
     )
   }
 
-  open(_c: Caller, id: NodeId, flags: number, killPriv: boolean, out: Opened): Result {
+  open(c: Caller, id: NodeId, flags: number, killPriv: boolean, out: Opened): Result {
     const node = this.core.node(id)
-    return node === undefined ? -ESTALE : file.open(this.core, node, flags, killPriv, out)
+    return node === undefined ? -ESTALE : file.open(this.core, c, node, flags, killPriv, out)
   }
 
   create(
@@ -184,8 +184,8 @@ export class Union implements Filesystem {
     return file.read(this.core, fh, dst, pos)
   }
 
-  write(_id: NodeId, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result {
-    return file.write(this.core, fh, src, pos, killPriv)
+  write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result {
+    return file.write(this.core, fh, src, pos, outsider)
   }
 
   flush(_id: NodeId, fh: Fh): Result {
@@ -212,8 +212,15 @@ export class Union implements Filesystem {
     return r
   }
 
-  fallocate(_id: NodeId, fh: Fh, mode: number, pos: number, len: number, killPriv: boolean): Result {
-    return file.fallocate(this.core, fh, mode, pos, len, killPriv)
+  fallocate(
+    _id: NodeId,
+    fh: Fh,
+    mode: number,
+    pos: number,
+    len: number,
+    outsider: Caller | undefined,
+  ): Result {
+    return file.fallocate(this.core, fh, mode, pos, len, outsider)
   }
 
   lseek(_id: NodeId, fh: Fh, pos: number, whence: number): Result {
@@ -228,9 +235,9 @@ export class Union implements Filesystem {
     outFh: Fh,
     outPos: number,
     len: number,
-    killPriv: boolean,
+    outsider: Caller | undefined,
   ): Result {
-    return file.copyFileRange(this.core, fh, pos, outFh, outPos, len, killPriv)
+    return file.copyFileRange(this.core, fh, pos, outFh, outPos, len, outsider)
   }
 
   readdir(_c: Caller, id: NodeId, cookie: number, plus: boolean, sink: DirSink): Result {

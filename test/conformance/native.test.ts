@@ -36,6 +36,8 @@ const ROOT_ONLY = reasons({
   'owners: are the maker and its group': 'caller-ids',
   'setgid directories: give their group, and the bit to subdirectories': 'caller-ids',
   'ACLs: grant and deny': 'acls',
+  'set-id bits: of a file that its group may not execute: set-group-id goes when somebody outside the group changes data':
+    'caller-ids',
   'ACLs: set by who is not in the group drop setgid': 'acls',
   'fallocate: by another than root takes set-id bits': 'fallocate',
 })

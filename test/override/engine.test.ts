@@ -19,7 +19,7 @@ import {
 } from '../../src/abi/linux.js'
 import { ACL_ACCESS, OVERRIDE_CONTAINERS, OVERRIDE_SECURITY } from '../../src/abi/overlay.js'
 import { makedev } from '../../src/sys/stat.js'
-import { type Client, errnoOf } from '../union/client.js'
+import { type Client, errnoOf, ROOT_CALLER } from '../union/client.js'
 import { Stack } from '../union/stacks.js'
 
 let s: Stack
@@ -184,7 +184,7 @@ describe('an upper', () => {
     c.write('file', 'content')
     c.chmod('file', 0o6755)
     const file = c.open('file', O_RDWR)
-    c.pwrite(file, 'x', 0, true)
+    c.pwrite(file, 'x', 0, ROOT_CALLER)
     c.release(file)
     expect(shown(c, 'file')).toBe('0:0 100755')
   })

@@ -286,13 +286,13 @@ export class MemFs implements Filesystem {
     return pos >= i.data.length ? 0 : i.data.copy(dst, 0, pos)
   }
 
-  write(_node: NodeId, fh: Fh, src: Buffer, pos: number, killPriv: boolean): Result {
+  write(_node: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result {
     const i = this.handles.get(fh)
     if (i === undefined) return -L.EBADF
     if (pos + src.length > i.data.length) this.resize(i, pos + src.length)
     src.copy(i.data, pos)
     i.mtime = now()
-    if (killPriv) i.mode &= ~L.S_ISUID
+    if (outsider !== undefined) i.mode &= ~L.S_ISUID
     return src.length
   }
 
@@ -341,7 +341,7 @@ export class MemFs implements Filesystem {
     const i = this.inodes.get(node)
     if (i === undefined) return -L.ESTALE
     this.calls.push('copyFileRange')
-    return this.write(outNode, outFh, Buffer.from(i.data.subarray(pos, pos + len)), outPos, false)
+    return this.write(outNode, outFh, Buffer.from(i.data.subarray(pos, pos + len)), outPos, undefined)
   }
 
   readdir(_c: Caller, node: NodeId, cookie: number, plus: boolean, sink: DirSink): Result {

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { EINVAL, EOVERFLOW, O_CREAT, O_EXCL, O_WRONLY, S_ISGID } from '../../src/abi/linux.js'
 import type { IdRange } from '../../src/idmap.js'
 import { getxattr, listxattr, setxattr } from '../support/sys.js'
-import { type Client, errnoOf } from './client.js'
+import { type Client, errnoOf, ROOT_CALLER } from './client.js'
 import { plant, Stack } from './stacks.js'
 
 let stack: Stack
@@ -196,7 +196,7 @@ describe('what a new file takes from its directory', () => {
 
 describe('what a write takes from a file', () => {
   for (const [what, act] of Object.entries<(c: Client) => void>({
-    write: (c) => c.with('f', O_WRONLY, (file) => c.pwrite(file, 'x', 0, true)),
+    write: (c) => c.with('f', O_WRONLY, (file) => c.pwrite(file, 'x', 0, ROOT_CALLER)),
     truncate: (c) => c.setattr('f', { size: 0, killPriv: true }),
     chown: (c) => c.setattr('f', { uid: 5, killPriv: true }),
   }))

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { O_WRONLY } from '../../src/abi/linux.js'
 import type { NodeId } from '../../src/vfs.js'
+import { ROOT_CALLER } from './client.js'
 import { plant, Stack } from './stacks.js'
 
 let stack: Stack
@@ -24,8 +25,8 @@ describe('a write that takes the set-user-id bit', () => {
       remove: nothing,
     })
     const file = c.open('file', O_WRONLY)
-    c.pwrite(file, 'new', 0, true)
-    c.pwrite(file, 'new', 0, true)
+    c.pwrite(file, 'new', 0, ROOT_CALLER)
+    c.pwrite(file, 'new', 0, ROOT_CALLER)
     c.release(file)
     expect(c.stat('file').mode & 0o7777).toBe(0o755)
     expect(told).toEqual([c.node('file')])

@@ -338,6 +338,24 @@ const modes = topic('modes', {
   },
 })
 
+/** A group that nobody is in but by a case's wish. */
+const GROUP = 9999
+
+/** Ways to change a file's data. */
+const CHANGES: Record<string, (file: string) => void> = {
+  write: (file) => fs.appendFileSync(file, 'd'),
+  truncate: (file) => fs.truncateSync(file, 1),
+  empty: (file) => fs.writeFileSync(file, ''),
+}
+
+function prepareGroupFiles(d: string): void {
+  for (const name of Object.keys(CHANGES)) {
+    write(d, name, 'abc')
+    fs.chownSync(join(d, name), 1, GROUP)
+    fs.chmodSync(join(d, name), 0o6666)
+  }
+}
+
 const setid = topic('set-id bits', {
   'go when somebody writes': {
     needs: 'mortal',
@@ -382,6 +400,38 @@ const setid = topic('set-id bits', {
     run: (d) => {
       fs.chownSync(join(d, 'f'), 1234, 1234)
       equal(perms(d, 'f'), 0o777)
+    },
+  },
+  'of a file that its group may not execute: set-group-id goes when somebody outside the group changes data':
+    {
+      needs: 'root',
+      prepare: prepareGroupFiles,
+      run: (d) => {
+        for (const [name, change] of Object.entries(CHANGES)) {
+          asUser(1234, 1234, () => change(join(d, name)), [4321])
+          deepEqual([name, perms(d, name)], [name, 0o666])
+        }
+      },
+    },
+  'of a file that its group may not execute: set-group-id stays when a member changes data': {
+    needs: 'root',
+    prepare: prepareGroupFiles,
+    run: (d) => {
+      for (const [name, change] of Object.entries(CHANGES)) {
+        asUser(1234, 1234, () => change(join(d, name)), [4321, GROUP])
+        deepEqual([name, perms(d, name)], [name, 0o2666])
+        fs.chmodSync(join(d, name), 0o6666)
+        asUser(1234, GROUP, () => change(join(d, name)))
+        deepEqual([name, perms(d, name)], [name, 0o2666])
+      }
+    },
+  },
+  'of a file that its group may not execute: set-group-id stays when root changes the owner': {
+    needs: 'root',
+    prepare: prepareGroupFiles,
+    run: (d) => {
+      fs.chownSync(join(d, 'write'), 1, 2)
+      equal(perms(d, 'write'), 0o2666)
     },
   },
   'of a directory stay when the owner changes': {

@@ -226,10 +226,14 @@ const tmpfile = topic('O_TMPFILE', {
 const allocation = topic('fallocate', {
   'by another than root takes set-id bits': {
     needs: 'root',
-    prepare: (d) => write(d, 'f', 'data', 0o6777),
+    prepare: (d) => {
+      write(d, 'f', 'data', 0o6777)
+      write(d, 'g', 'data', 0o2666)
+    },
     run: (d) => {
-      asMortal(() => withFd(join(d, 'f'), O_RDWR, (fd) => fallocate(fd, 0, 0, 64 * KB)))
-      equal(perms(d, 'f'), 0o777)
+      for (const name of ['f', 'g'])
+        asMortal(() => withFd(join(d, name), O_RDWR, (fd) => fallocate(fd, 0, 0, 64 * KB)))
+      deepEqual([perms(d, 'f'), perms(d, 'g')], [0o777, 0o666])
     },
   },
   'grows the file, or keeps its size': {
