@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -112,6 +113,35 @@ describe('a fixture', () => {
     expect(read('index.html')).toBe('<h1>Home</h1>\n')
   })
 
+  it('tells of files that another program holds, though their directory is gone, or only mapped', async () => {
+    const held = [
+      'import mmap, os, time',
+      'file = open("index.html", "r+b")',
+      'mapped = mmap.mmap(file.fileno(), 0)',
+      'mapped[0:1] = b"Z"',
+      'os.closerange(3, 64)',
+      'os.mkdir("new")',
+      'kept = open("new/file", "w")',
+      'print("held", flush=True)',
+      'time.sleep(50)',
+    ]
+    const child = spawn('python3', ['-c', held.join('\n')], {
+      cwd: files.path,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const ended = once(child, 'close')
+    await once(child.stdout, 'data')
+    const told = await warnings(async () => {
+      const leaks = await files.reset()
+      const paths = leaks.filter(({ command }) => command.startsWith('python')).map((leak) => leak.path)
+      expect(paths.sort()).toEqual([at('index.html'), at('new/file')])
+    })
+    expect(told).toEqual([expect.stringContaining('2 changed files are still open')])
+    expect(namesIn(files.path)).toEqual(TREE)
+    child.kill('SIGKILL')
+    await ended
+  })
+
   it('keeps states and restores them, in any order', async () => {
     fs.writeFileSync(at('one'), '1')
     fs.rmSync(at('posts/first.md'))
@@ -159,6 +189,17 @@ describe('a fixture', () => {
     expect(fs.readFileSync(fd, 'utf8')).toBe('<h1>Home</h1>\n')
     expect(fs.existsSync(path.dirname(other.path))).toBe(false)
     fs.closeSync(fd)
+  })
+
+  it('ends with the block that uses it', async () => {
+    const { fixture } = await testing()
+    const seen: string[] = []
+    {
+      await using other = await fixture({ lower })
+      seen.push(other.path)
+      expect(namesIn(other.path)).toEqual(TREE)
+    }
+    expect(seen.map((name) => fs.existsSync(path.dirname(name)))).toEqual([false])
   })
 
   it('has many neighbours, which do not see each other', async () => {

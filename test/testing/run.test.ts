@@ -125,6 +125,28 @@ describe('layerfs run', () => {
     expect(namesIn(lower)).toEqual(['index.html', 'posts/', 'posts/first.md', 'posts/second.md'])
   })
 
+  it('shows other layers over a path too', () => {
+    const top = path.join(dir, 'top')
+    fs.mkdirSync(top)
+    fs.writeFileSync(path.join(top, 'index.html'), 'top')
+    const over = path.join(dir, 'over')
+    fs.mkdirSync(over)
+    const ran = start([
+      '--lower',
+      top,
+      '--lower',
+      lower,
+      '--over',
+      over,
+      '--',
+      'sh',
+      '-c',
+      `cd ${over}; cat index.html; ls`,
+    ])
+    expect(ran).toEqual({ code: 0, stdout: 'topindex.html\nposts\n', stderr: '' })
+    expect(fs.readdirSync(over)).toEqual([])
+  })
+
   it('shows it as the working directory where the program starts in the path', () => {
     const words = ['run', '--over', lower, '--', 'sh', '-c', 'touch new; ls; pwd']
     const ran = layerfs(words, { env: env(), cwd: path.join(lower, 'posts') })
