@@ -13,17 +13,28 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
  */
 export async function serve(options: MountOptions): Promise<{ mounted: Mount; ended: Promise<void> }> {
   process.title = `layerfs ${options.mountpoint}`
-  const mounted = await mount(options)
+  let mounted: Mount | undefined
   let signals = 0
-  const onSignal = () => {
-    signals++
-    mounted.unmount({ lazy: signals > 1 }).catch((error: unknown) => {
+  const leave = () => {
+    mounted?.unmount({ lazy: signals > 1 }).catch((error: unknown) => {
       process.stderr.write(`layerfs: ${error instanceof Error ? error.message : String(error)}\n`)
     })
   }
-  for (const signal of SIGNALS) process.on(signal, onSignal)
-  const ended = mounted.closed.finally(() => {
+  const onSignal = () => {
+    signals++
+    leave()
+  }
+  const ignore = () => {
     for (const signal of SIGNALS) process.off(signal, onSignal)
-  })
-  return { mounted, ended }
+  }
+  // From before the mount is there: a signal in between would leave a dead one.
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  try {
+    mounted = await mount(options)
+  } catch (error) {
+    ignore()
+    throw error
+  }
+  if (signals > 0) leave()
+  return { mounted, ended: mounted.closed.finally(ignore) }
 }

@@ -3,10 +3,13 @@ import { spawn } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { errnoOf, errnoText, LayerfsError } from '../errors.js'
+import { errnoOf, errnoText, exitCodeOf, LayerfsError } from '../errors.js'
+import { prepareThread } from '../fuse/thread.js'
 import type { MountOptions } from '../options.js'
+import { exitNow } from '../sys/thread.js'
 import type { Answer } from './daemon.js'
 import type { MountCommand } from './flags.js'
+import { Launcher } from './launcher.js'
 
 /**
  * Mounts. Returns when the mount is ready, or with `foreground` when it is gone.
@@ -14,6 +17,8 @@ import type { MountCommand } from './flags.js'
  */
 export async function start(asked: MountCommand): Promise<number> {
   const { options, readyFd } = asked
+  const launcher = Launcher.take()
+  if (launcher !== undefined && !asked.foreground) return becomeDaemon(launcher, options, readyFd)
   if (!asked.foreground) {
     await background(options)
     if (readyFd !== undefined) tellReady(readyFd)
@@ -40,6 +45,35 @@ function tellReady(fd: number): void {
   }
 }
 
+/** Mounts in this process, which goes on without its launcher from then. Returns when the mount is gone. */
+async function becomeDaemon(
+  launcher: Launcher,
+  options: MountOptions,
+  readyFd: number | undefined,
+): Promise<number> {
+  if (options.log !== undefined) closeSync(openLog(options.log))
+  if (options.transport !== 'fuse-native') prepareThread()
+  const { serve } = await import('./serve.js')
+  const limit = setTimeout(() => {
+    process.stderr.write(`layerfs: ${lateText(options)}\n`)
+    exitNow(exitCodeOf(new LayerfsError('DAEMON_FAILED', '')))
+  }, READY_MS)
+  const { mounted, ended } = await serve(options).finally(() => clearTimeout(limit))
+  if (launcher.waits) {
+    launcher.leave(options.log, readyFd)
+    if (readyFd !== undefined) tellReady(readyFd)
+    launcher.release()
+  } else await mounted.unmount()
+  await ended
+  process.exit(0)
+}
+
+const lateText = (options: MountOptions): string =>
+  `the mount was not ready within ${READY_MS / 1000} s, so it was given up: does a layer's filesystem answer? ${adviceFor(options)}`
+
+const adviceFor = ({ log }: MountOptions): string =>
+  log === undefined ? 'add --foreground or --log FILE to see why' : `its last words are in ${log}`
+
 const DAEMON = fileURLToPath(new URL('./daemon.js', import.meta.url))
 
 /** A layer's filesystem that answers slower than this in all is taken for one that does not, milliseconds. */
@@ -64,18 +98,13 @@ async function background(options: MountOptions): Promise<void> {
   }, READY_MS)
   const answer = await converse(socket, JSON.stringify(options))
   clearTimeout(limit)
-  if (answer === undefined) {
-    const advice =
-      options.log === undefined
-        ? 'add --foreground or --log FILE to see why'
-        : `its last words are in ${options.log}`
+  if (answer === undefined)
     throw new LayerfsError(
       'DAEMON_FAILED',
       late
-        ? `the mount was not ready within ${READY_MS / 1000} s, so it was given up: does a layer's filesystem answer? ${advice}`
-        : `the daemon ended before the mount was ready (${await ended}): ${advice}`,
+        ? lateText(options)
+        : `the daemon ended before the mount was ready (${await ended}): ${adviceFor(options)}`,
     )
-  }
   if (!answer.ready) {
     const { code = 'INTERNAL', message = 'the mount failed', errno, path } = answer
     throw new LayerfsError(code, message, {

@@ -15,6 +15,8 @@ const c = {
   getaffinity: bind('int sched_getaffinity(int, size_t, void *)'),
   sigaction: bind('int sigaction(int, const void *, void *)'),
   unshare: bind('int unshare(int)'),
+  setsid: bind('int setsid()'),
+  exit: bind('void _exit(int)'),
   geteuid: bind('uint32_t geteuid()'),
   getegid: bind('uint32_t getegid()'),
 }
@@ -22,6 +24,12 @@ const c = {
 export const gettid = (): number => c.gettid()
 export const geteuid = (): number => c.geteuid()
 export const getegid = (): number => c.getegid()
+
+/** Makes this process the leader of a session of its own, without a terminal: setsid(2). */
+export const setsid = (): Result => result(c.setsid())
+
+/** Ends this process at once, whatever its threads are held up by: _exit(2). */
+export const exitNow = (code: number): number => c.exit(code)
 
 const CLONE_FS = 0x200
 

@@ -1,8 +1,9 @@
-/** The command as a user starts it: bin/layerfs.js, built. */
+/** The command as a user starts it, and the program behind it, built. */
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-export const BIN = fileURLToPath(new URL('../../bin/layerfs.js', import.meta.url))
+export const COMMAND = fileURLToPath(new URL('../../bin/layerfs', import.meta.url))
+export const BIN = `${COMMAND}.js`
 
 export interface Ran {
   code: number | null
@@ -12,7 +13,7 @@ export interface Ran {
 
 /** Runs `layerfs WORDS` to its end, within a minute. */
 export const layerfs = (words: readonly string[], options: SpawnSyncOptions = {}): Ran =>
-  run(process.execPath, [BIN, ...words], options)
+  run(COMMAND, words, options)
 
 /** Runs any program to its end, within a minute. */
 export function run(program: string, words: readonly string[], options: SpawnSyncOptions = {}): Ran {
