@@ -24,6 +24,8 @@ export interface Policy {
   metacopy: boolean
   /** Nothing is synced to disk. */
   volatile: boolean
+  /** Files of the upper are read with O_NOATIME. */
+  noatime: boolean
 }
 
 export class Core {

@@ -7,6 +7,7 @@ import {
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
+  O_NOATIME,
   O_NOFOLLOW,
   O_TMPFILE,
   S_IFCHR,
@@ -122,7 +123,8 @@ export function create(
   let r = inherit(c, parent, fullMode, birth)
   if (r < 0) return r
   const workdir = core.workdir as Workdir
-  const open2 = (ourFlags(flags) & ~O_EXCL) | O_CREAT | O_EXCL | O_NOFOLLOW
+  const quiet = core.policy.noatime ? O_NOATIME : 0
+  const open2 = (ourFlags(flags) & ~O_EXCL) | O_CREAT | O_EXCL | O_NOFOLLOW | quiet
   let fd: number
   if (whiteout === 'none' && isOwn(core, birth)) {
     const dirfd = parent.upperLoc.fd()

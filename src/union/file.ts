@@ -9,7 +9,6 @@ import {
   ENODATA,
   ENOENT,
   EOPNOTSUPP,
-  EPERM,
   O_CREAT,
   O_DIRECT,
   O_EXCL,
@@ -84,7 +83,7 @@ export function open(
   return opened(core, node, fd, wanted, out)
 }
 
-/** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the owner may say so. */
+/** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the daemon may say so. */
 export function openNode(core: Core, node: Node, flags: number): Result {
   if (node.adrift) {
     const fd = node.handles?.[0]?.fd ?? node.anchor
@@ -94,9 +93,7 @@ export function openNode(core: Core, node: Node, flags: number): Result {
   if (dirfd < 0) return dirfd
   if (node.inUpper) return openData(core, node, dirfd, node.homeName, flags)
   // A lower may have put a FIFO in the place of the file meanwhile: that must not hold us up.
-  const quick = flags | O_NONBLOCK
-  const fd = openData(core, node, dirfd, node.name, quick | O_NOATIME)
-  return fd === -EPERM ? openData(core, node, dirfd, node.name, quick) : fd
+  return openData(core, node, dirfd, node.name, flags | O_NONBLOCK)
 }
 
 export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {

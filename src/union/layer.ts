@@ -26,6 +26,14 @@ export const FORM_XATTRS = ['trusted.overlay.layerfs.whiteouts', 'user.overlay.l
 /** A stack, and where it will be mounted, if anywhere. */
 export interface UnionOptions extends StackOptions {
   mountpoint?: string
+  /** As MountOptions.kernelOptions: `noatime` and `ro` keep access times as they are. */
+  kernelOptions?: readonly string[]
+}
+
+/** Where a directory is opened, if not by its path. */
+export interface Door {
+  dirfd: number
+  path: Name
 }
 
 export class Layer {
@@ -70,14 +78,21 @@ export class Layer {
    * Opens a layer. A lower becomes a read-only clone of its mounts where that is permitted: nothing is written
    * through it, not even access times, and mounts made later (this one's own among them) are not seen in it.
    *
+   * @param door leads to the same directory
    * @param clone false: the directory itself is used, so that its files can be linked elsewhere: linkat(2) refuses
    *   links from one mount to another, clones of it included
    * @throws LayerfsError NO_SUCH_DIRECTORY, NOT_A_DIRECTORY, ACCESS_DENIED, BAD_MAP
    */
-  static open(spec: LayerSpec, options: UnionOptions, writable: boolean, clone = !writable): Layer {
+  static open(
+    spec: LayerSpec,
+    options: UnionOptions,
+    writable: boolean,
+    clone = !writable,
+    door?: Door,
+  ): Layer {
     const { mountpoint } = options
-    const path = bytesOf(spec.path)
-    let fd = open(AT_FDCWD, path, O_PATH | O_DIRECTORY)
+    const { dirfd, path } = door ?? { dirfd: AT_FDCWD, path: bytesOf(spec.path) }
+    let fd = open(dirfd, path, O_PATH | O_DIRECTORY)
     if (fd < 0) throw cannotOpen(spec.path, -fd)
     const { uids, gids } = mapsOf(spec, options)
     const foster = (map: IdRange[]): number => (options.unmappedRoot === 'adopt' ? (map[0]?.disk ?? -1) : -1)

@@ -71,11 +71,13 @@ export function openData(core: Core, node: Node, dirfd: number, name: Name, flag
     if (meta < 0) return meta
     if (meta === 1) return openNodeBelow(core, node, flags)
   }
-  return home.layer.writable ? open(dirfd, name, flags | O_NOFOLLOW) : openLower(dirfd, name, flags)
+  return home.layer.writable && !core.policy.noatime
+    ? open(dirfd, name, flags | O_NOFOLLOW)
+    : openQuietly(dirfd, name, flags)
 }
 
-/** Opens a file of a lower. Its access time stays where the process may say so. */
-function openLower(dirfd: number, name: Name, flags: number): Result {
+/** Opens a file. Its access time stays where the process may say so. */
+function openQuietly(dirfd: number, name: Name, flags: number): Result {
   const fd = open(dirfd, name, flags | O_NOFOLLOW | O_NOATIME)
   return fd === -EPERM ? open(dirfd, name, flags | O_NOFOLLOW) : fd
 }
@@ -95,7 +97,7 @@ function openNodeBelow(core: Core, node: Node, flags: number): Result {
   const locs = alias.parent?.locs ?? []
   return meta === 1
     ? openBelow(core.stack, locs, alias.container, alias.name, flags)
-    : openLower(fd, alias.name, flags)
+    : openQuietly(fd, alias.name, flags)
 }
 
 /** The directories that a node's name is looked up in. */
@@ -154,7 +156,7 @@ export function openBelow(
     if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
     const meta = isMetacopy(fd, next.name)
     if (meta < 0) return meta
-    if (meta === 0) return openLower(fd, next.name, flags)
+    if (meta === 0) return openQuietly(fd, next.name, flags)
     here = next
   }
 }

@@ -2,12 +2,16 @@
 
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, sep } from 'node:path'
+import { join, relative, sep } from 'node:path'
+import { AT_FDCWD, O_DIRECTORY, O_PATH } from '../abi/linux.js'
 import { LayerfsError } from '../errors.js'
-import { utimensAt } from '../sys/stat.js'
+import { close as closeFd, open } from '../sys/file.js'
+import { bytesOf } from '../sys/libc.js'
+import { statAt, utimensAt } from '../sys/stat.js'
+import { cloneWithoutAtime } from '../sys/tree.js'
 import { removeXattr, xattrNames } from '../sys/xattr.js'
 import { Attr } from '../vfs.js'
-import { Layer, type UnionOptions } from './layer.js'
+import { type Door, Layer, type UnionOptions } from './layer.js'
 import { isContent } from './metadata.js'
 import { setMode, setOwner, statIn } from './override.js'
 import type { Stack } from './resolve.js'
@@ -17,6 +21,8 @@ import { Workdir } from './workdir.js'
 export interface OpenStack {
   stack: Stack
   workdir: Workdir | undefined
+  /** Files of the upper are to be read with O_NOATIME. */
+  noatime: boolean
   /** The upper is a temporary directory: this is it. */
   ephemeral: string | undefined
   /** Gives the root of an emptied ephemeral upper the look it began with. */
@@ -34,6 +40,9 @@ export function openStack(options: UnionOptions): OpenStack {
   const upperSpec = ephemeral?.upper ?? options.upper
   const opened: Layer[] = []
   let workdir: Workdir | undefined
+  const work = ephemeral?.work ?? options.work ?? ''
+  const quiet = upperSpec !== undefined && keepsAtime(options.kernelOptions ?? [])
+  const doors = quiet ? openQuiet(upperSpec.path, work) : undefined
   const close = (): void => {
     workdir?.close()
     for (const layer of opened) layer.root.closeRoot()
@@ -41,13 +50,14 @@ export function openStack(options: UnionOptions): OpenStack {
   }
   try {
     for (const spec of options.lower) opened.push(Layer.open(spec, options, false))
-    const upper = upperSpec === undefined ? undefined : Layer.open(upperSpec, options, true)
+    const upper =
+      upperSpec === undefined ? undefined : Layer.open(upperSpec, options, true, false, doors?.upper)
     if (upper !== undefined) {
       refuseOverlap(upper, opened)
       if (ephemeral !== undefined) likeLower(upper, opened[0])
-      else refuseNested(upper, options.work ?? '')
+      else refuseNested(upper, work)
       opened.unshift(upper)
-      workdir = Workdir.open(upper, ephemeral?.work ?? options.work ?? '', options)
+      workdir = Workdir.open(upper, work, options, doors?.work)
     }
     const privileged = workdir === undefined || workdir.namespace === 'trusted'
     const stack = { layers: opened, upper, followRedirects: options.redirect !== 'off' && privileged }
@@ -56,11 +66,58 @@ export function openStack(options: UnionOptions): OpenStack {
       dropXattrs(upper)
       likeLower(upper, opened[1])
     }
-    return { stack, workdir, ephemeral: ephemeral?.upper.path, renew, close }
+    const noatime = quiet && doors === undefined
+    return { stack, workdir, noatime, ephemeral: ephemeral?.upper.path, renew, close }
   } catch (error) {
     close()
     throw error
+  } finally {
+    if (doors !== undefined) closeFd(doors.upper.dirfd)
   }
+}
+
+/** Whether words of mount(8), of which the last counts, have reading leave access times alone. */
+function keepsAtime(words: readonly string[]): boolean {
+  const word = words.filter((o) => /^(no|rel|strict)?atime$/.test(o)).at(-1)
+  return word === 'noatime' || words.includes('ro')
+}
+
+/**
+ * Opens an upper and its workdir by way of one clone of their mount that keeps no access times: renames and links go
+ * within one mount, and what the kernel reads past us is read through it too.
+ *
+ * @returns undefined where that is not permitted, or leads elsewhere
+ */
+function openQuiet(upper: string, work: string): { upper: Door; work: Door } | undefined {
+  let paths: [string, string]
+  try {
+    paths = [realpathSync(upper), realpathSync(work)]
+  } catch {
+    // Missing: whoever opens it says so.
+    return undefined
+  }
+  const [a, b] = paths.map((path) => path.split(sep)) as [string[], string[]]
+  const shared = a.findIndex((part, i) => part !== b[i])
+  const above = a.slice(0, shared < 0 ? a.length : shared).join(sep) || sep
+  const fd = open(AT_FDCWD, bytesOf(above), O_PATH | O_DIRECTORY)
+  const dirfd = fd < 0 ? fd : cloneWithoutAtime(fd)
+  if (fd >= 0) closeFd(fd)
+  if (dirfd < 0) return undefined
+  const [up, wk] = paths.map((path) => ({ dirfd, path: bytesOf(relative(above, path) || '.') })) as [
+    Door,
+    Door,
+  ]
+  if (leadsTo(up, paths[0]) && leadsTo(wk, paths[1])) return { upper: up, work: wk }
+  closeFd(dirfd)
+  return undefined
+}
+
+/** Whether a door leads to the directory of this path, not to what another mount covers there. */
+function leadsTo(door: Door, path: string): boolean {
+  const there = new Attr()
+  const here = new Attr()
+  const r = statAt(door.dirfd, door.path, there) | statAt(AT_FDCWD, bytesOf(path), here)
+  return r === 0 && there.dev === here.dev && there.ino === here.ino
 }
 
 function makeEphemeral(): { base: string; upper: { path: string }; work: string } {

@@ -72,6 +72,7 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
     redirect: privileged && (options.redirect === 'on' || options.redirect === 'auto'),
     metacopy: privileged && options.metacopy,
     volatile: options.volatile,
+    noatime: opened.noatime,
   }
   return new Union(opened, policy)
 }

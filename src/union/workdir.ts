@@ -25,7 +25,7 @@ import { removeTree } from '../sys/remove.js'
 import { stat, statAt } from '../sys/stat.js'
 import { readXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
-import { FORM_XATTRS, type Layer, type WhiteoutForm } from './layer.js'
+import { type Door, FORM_XATTRS, type Layer, type WhiteoutForm } from './layer.js'
 import { Loc } from './loc.js'
 import { isWhiteoutDevice } from './whiteout.js'
 
@@ -84,13 +84,14 @@ export class Workdir {
   /**
    * Takes an upper and its workdir into use.
    *
+   * @param door leads to the workdir
    * @throws LayerfsError NO_SUCH_DIRECTORY, NOT_A_DIRECTORY, WORK_ON_OTHER_FILESYSTEM, WORK_IN_UPPER, UPPER_IN_USE,
    *   VOLATILE_DIRTY, UNSUPPORTED, IO
    */
-  static open(upper: Layer, path: string, options: StackOptions): Workdir {
+  static open(upper: Layer, path: string, options: StackOptions, door?: Door): Workdir {
     const fds: number[] = []
     try {
-      return Workdir.take(upper, path, options, fds)
+      return Workdir.take(upper, path, options, fds, door)
     } catch (error) {
       for (const fd of fds) close(fd)
       throw error
@@ -98,12 +99,18 @@ export class Workdir {
   }
 
   /** @param fds receives every descriptor as it is opened */
-  private static take(upper: Layer, path: string, options: StackOptions, fds: number[]): Workdir {
+  private static take(
+    upper: Layer,
+    path: string,
+    options: StackOptions,
+    fds: number[],
+    door: Door = { dirfd: AT_FDCWD, path: bytesOf(path) },
+  ): Workdir {
     const keep = (fd: number): number => {
       fds.push(fd)
       return fd
     }
-    const outer = keep(openDir(AT_FDCWD, bytesOf(path), path))
+    const outer = keep(openDir(door.dirfd, door.path, path))
     const attr = new Attr()
     check(stat(outer, attr), 'look at', path)
     if (attr.dev !== upper.dev)

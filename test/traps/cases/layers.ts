@@ -57,6 +57,24 @@ export const layers: Traps = {
     equal(read(p.lower('f')), 'content')
   },
 
+  '21 nor are access times of the upper with noatime': async (p) => {
+    mkdir(p.upper('d'))
+    const names = ['f', 'd/g']
+    for (const name of names) {
+      write(p.upper(name), 'content')
+      fs.utimesSync(p.upper(name), 1, 1e9)
+    }
+    await p.mount({ kernelOptions: ['noatime'] })
+    for (const name of names) equal(read(p.mnt(name)), 'content')
+    write(p.mnt('made'), 'new')
+    fs.utimesSync(p.mnt('made'), 1, 1e9)
+    equal(read(p.mnt('made')), 'new')
+    fs.renameSync(p.mnt('f'), p.mnt('d/f'))
+    fs.linkSync(p.mnt('d/f'), p.mnt('f'))
+    await p.unmount()
+    for (const name of ['f', 'd/f', 'd/g', 'made']) equal(statx(p.upper(name)).atime, 1)
+  },
+
   '24 no symlink of a layer is followed, and symlink or file ends the merge': async (p) => {
     const outside = mkdir(p.at('outside'))
     write(path.join(outside, 'secret'))
