@@ -12,6 +12,7 @@
  *   POSTGRES       PostgreSQL's programs, as /usr/lib/postgresql/15/bin; the user postgres runs them
  *   FIO            the program of Debian's package
  *   DEBIAN_ROOT    a root filesystem, as `mmdebstrap --variant=apt --skip=check/empty bookworm DIR` makes it
+ *   NPM_PROJECT    a project with a lock file, this one for example; npm finds its packages by itself
  *   XFSTESTS       xfstests, configured and made, and its users fsgqa, fsgqa2; XFSTESTS_RUN is what runs of it
  *   SUITES_DIR     where layers lie; default the temporary directory. It should be a disk: tmpfs differs from one
  *

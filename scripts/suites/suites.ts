@@ -5,6 +5,7 @@ import { differences, snapshot } from '../../test/support/tree.js'
 import { apt } from './apt.js'
 import { fio } from './fio.js'
 import { ltp } from './ltp.js'
+import { npm } from './npm.js'
 import { postgres } from './postgres.js'
 import type { Score, Suite } from './score.js'
 import { LAYOUTS, type Place, run, type System, TOP } from './systems.js'
@@ -140,5 +141,6 @@ export const SUITES: readonly Suite[] = [
   postgres,
   fio,
   apt,
+  npm,
   xfstests,
 ]

@@ -88,7 +88,7 @@ export class Place {
   mount(as: System = this.system): void {
     const stack = { lower: this.lower, upper: this.upper, work: this.work, mountpoint: this.mountpoint }
     if (as === 'overlay') mountOverlay(stack)
-    else if (as === 'fuse-overlayfs') mountFuseOverlayfs(stack)
+    else if (as === 'fuse-overlayfs') mountFuseOverlayfs(stack, ['dev', 'suid'])
     else if (as === 'unionfs') {
       const branches = [`${this.upper}=RW`, ...this.lower.map((dir) => `${dir}=RO`)].join(':')
       const options = 'cow,allow_other,suid,dev,default_permissions'
