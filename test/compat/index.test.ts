@@ -1,11 +1,15 @@
 /** `index=on`: hard links of a lower that stay together, by layerfs and by the kernel's overlayfs in turn. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { BIN } from '../support/command.js'
+import { Space } from '../support/space.js'
 import { Bench, label, type System } from './mount.js'
 
 let bench: Bench
+const space = new Space()
 afterEach(() => bench.remove())
+afterAll(() => space.close())
 
 const layerfs: System = { name: 'layerfs', options: ['index'] }
 const overlay: System = { name: 'overlay', options: ['redirect_dir=on', 'index=on'] }
@@ -62,7 +66,7 @@ const AT_ONCE = 2
 
 /** Runs all steps, the systems taking turns, and tells what was seen after each, and by all at last. */
 function history(systems: readonly System[]): string[][] {
-  bench = new Bench()
+  bench = new Bench(BIN, space)
   fill(bench.at('lower'))
   const seen: string[][] = []
   for (let i = 0; i < STEPS.length; i += AT_ONCE)
@@ -88,7 +92,7 @@ describe('names of lower hard links', () => {
   })
 
   it('stay in the lower until they are changed themselves', () => {
-    bench = new Bench()
+    bench = new Bench(BIN, space)
     fill(bench.at('lower'))
     const upper = (): string[] => namesBelow(bench.at('upper'))
     bench.under(layerfs, (mnt) => {

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { BIN, run } from '../support/command.js'
 import { scratch } from '../support/identity.js'
 import { discard, mountFuseOverlayfs, mountOverlay, umount } from '../support/mounts.js'
+import type { Space } from '../support/space.js'
 
 export interface System {
   name: 'layerfs' | 'overlay' | 'fuse-overlayfs'
@@ -20,8 +21,11 @@ export class Bench {
   /** Topmost first. */
   lower: string[]
 
-  /** @param bin the command to mount with */
-  constructor(private readonly bin = BIN) {
+  /** @param bin the command to mount with. @param space where the kernel's overlayfs is mounted, if not here */
+  constructor(
+    private readonly bin = BIN,
+    private readonly space?: Space,
+  ) {
     for (const name of ['lower', 'upper', 'work', 'mnt']) fs.mkdirSync(this.at(name))
     this.mnt = this.at('mnt')
     this.lower = [this.at('lower')]
@@ -35,7 +39,7 @@ export class Bench {
   under<T>({ name, options = [] }: System, use: (mnt: string) => T, writable = true): T {
     const upper = writable ? { upper: this.at('upper'), work: this.at('work') } : {}
     const stack = { lower: this.lower, ...upper, mountpoint: this.mnt }
-    if (name === 'overlay') mountOverlay(stack, options)
+    if (name === 'overlay') mountOverlay(stack, options, this.space)
     else if (name === 'fuse-overlayfs') mountFuseOverlayfs(stack, options)
     else {
       const layers = [
@@ -45,9 +49,10 @@ export class Bench {
       succeed(run(process.execPath, [this.bin, 'mount', '-o', [...layers, ...options].join(','), this.mnt]))
     }
     try {
-      return use(this.mnt)
+      return use(name === 'overlay' ? (this.space?.path(this.mnt) ?? this.mnt) : this.mnt)
     } finally {
       if (name === 'layerfs') succeed(run(process.execPath, [this.bin, 'umount', this.mnt]))
+      else if (name === 'overlay' && this.space !== undefined) this.space.run('umount', [this.mnt])
       else umount(this.mnt)
     }
   }

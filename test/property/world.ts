@@ -3,7 +3,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { S_IFLNK, S_IFMT } from '../../src/abi/linux.js'
 import { errnoName } from '../../src/errors.js'
-import { mountOverlay, umount } from '../support/mounts.js'
+import { mountOverlay } from '../support/mounts.js'
+import type { Space } from '../support/space.js'
 import { differences, type Facts } from '../support/tree.js'
 import type { Client } from '../union/client.js'
 import { Stack } from '../union/stacks.js'
@@ -24,7 +25,11 @@ export class World {
   /** Files of the plain directory whose counterparts have been lower files of several names. */
   private readonly linked = new Set<number>()
 
-  constructor(private readonly features: Features) {
+  /** @param space where the kernel's overlayfs is mounted */
+  constructor(
+    private readonly features: Features,
+    private readonly space: Space,
+  ) {
     this.log.push(
       `-- with ${features.index ? 'index' : 'no index'}, ${features.metacopy ? 'metacopy' : 'no metacopy'}`,
     )
@@ -62,7 +67,11 @@ export class World {
   private close(): void {
     if (this.client !== undefined) this.stack.close(this.client)
     this.client = undefined
-    if (this.overlay !== undefined) umount(this.overlay)
+    this.unmountOverlay()
+  }
+
+  private unmountOverlay(): void {
+    if (this.overlay !== undefined) this.space.run('umount', [this.mountpoint])
     this.overlay = undefined
   }
 
@@ -126,8 +135,9 @@ export class World {
             `index=${this.features.index ? 'on' : 'off'}`,
             `metacopy=${this.features.metacopy ? 'on' : 'off'}`,
           ],
+          this.space,
         )
-        this.overlay = this.mountpoint
+        this.overlay = this.space.path(this.mountpoint)
     }
     this.check()
     if (before !== undefined && this.client !== undefined && turn !== 'commit') this.sameInodes(before)
@@ -204,7 +214,7 @@ export class World {
   }
 
   remove(): void {
-    if (this.overlay !== undefined) umount(this.overlay)
+    this.unmountOverlay()
     this.stack.remove()
   }
 }

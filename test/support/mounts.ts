@@ -24,9 +24,17 @@ const options = ({ lower, upper, work }: Stack, extra: readonly string[]): strin
     ...extra,
   ].join(',')
 
-/** Mounts the kernel's overlayfs. @param extra further mount options, as `userxattr` or `redirect_dir=on` */
-export function mountOverlay(stack: Stack, extra: readonly string[] = []): void {
-  run('mount', ['-t', 'overlay', 'overlay', '-o', options(stack, extra), stack.mountpoint])
+/**
+ * Mounts the kernel's overlayfs.
+ *
+ * @param extra further mount options, as `userxattr` or `redirect_dir=on`. @param space a namespace to mount it in
+ */
+export function mountOverlay(
+  stack: Stack,
+  extra: readonly string[] = [],
+  space: { run: typeof run } = { run },
+): void {
+  space.run('mount', ['-t', 'overlay', 'overlay', '-o', options(stack, extra), stack.mountpoint])
 }
 
 export function mountFuseOverlayfs(stack: Stack, extra: readonly string[] = []): void {
