@@ -27,19 +27,28 @@ export const isHelperCall = (words: readonly string[]): boolean =>
   words.slice(0, 2).every((word) => word !== '' && !word.startsWith('-')) &&
   (words[2] as string).startsWith('-o')
 
-/** @throws LayerfsError USAGE, BAD_MAP */
-export function readHelperCall(argv: readonly string[]): HelperCall {
-  const into: PartialOptions = {}
+/** What a helper is given, in parts. */
+interface Words {
+  source: string
+  mountpoint: string
+  options: OptionWord[]
+  subtype: string | undefined
+  switches: ReadonlySet<string>
+}
+
+function readWords(argv: readonly string[]): Words {
   const positionals: string[] = []
+  const options: OptionWord[] = []
   const switches = new Set<string>()
+  let subtype: string | undefined
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] as string
     if (!word.startsWith('-')) positionals.push(word)
     else if (/^-[otN]/.test(word)) {
       const value = word.length > 2 ? word.slice(2) : argv[++i]
       if (value === undefined) throw new LayerfsError('USAGE', `missing argument after ${word}`)
-      if (word.startsWith('-o')) for (const option of splitOptions(value)) set(into, option)
-      if (word.startsWith('-t')) into.subtype = value.replace(/^fuse3?\./, '')
+      if (word.startsWith('-o')) options.push(...splitOptions(value))
+      if (word.startsWith('-t')) subtype = value.replace(/^fuse3?\./, '')
     } else if (/^-[sfnvrw]+$/.test(word)) for (const letter of word.slice(1)) switches.add(letter)
     else throw new LayerfsError('USAGE', `unknown argument "${word}": mount(8) lists what a helper is given`)
   }
@@ -49,6 +58,15 @@ export function readHelperCall(argv: readonly string[]): HelperCall {
       'USAGE',
       'a source and a mountpoint expected: mount -t fuse.layerfs none MOUNTPOINT -o ...',
     )
+  return { source, mountpoint, options, subtype, switches }
+}
+
+/** @throws LayerfsError USAGE, BAD_MAP */
+export function readHelperCall(argv: readonly string[]): HelperCall {
+  const words = readWords(argv)
+  const { source, mountpoint, subtype, switches } = words
+  const into: PartialOptions = subtype === undefined ? {} : { subtype }
+  for (const option of words.options) set(into, option)
   if (switches.has('r')) setOption(into, 'ro', undefined)
   // libmount tells by source and mountpoint whether a line of fstab is mounted.
   return { options: absolute(withDefaults({ fsname: source, ...into, mountpoint })), fake: switches.has('f') }
@@ -59,8 +77,16 @@ function set(into: PartialOptions, { name, value, raw }: OptionWord): void {
   else if (!TOLERATED.test(value === undefined ? name : `${name}=${value}`)) setOption(into, name, value)
 }
 
-/** Mounts as asked. @returns the exit code. @throws LayerfsError */
+/** Mounts as asked, or changes the flags of a mount. @returns the exit code. @throws LayerfsError */
 export async function mountAsHelper(argv: readonly string[]): Promise<number> {
+  const { mountpoint, options: words, switches } = readWords(argv)
+  if (words.some(({ name }) => name === 'remount')) {
+    // Among the words is all that the kernel shows of the mount; what are no flags stays as it is.
+    const flags = words.filter(({ value }) => value === undefined).map(({ name }) => name)
+    const { remount } = await import('../fuse/mount.js')
+    if (!switches.has('f')) remount(mountpoint, switches.has('r') ? [...flags, 'ro'] : flags)
+    return 0
+  }
   const { options, fake } = readHelperCall(argv)
   return fake ? 0 : start({ options, foreground: false })
 }

@@ -140,13 +140,41 @@ function words(options: AttachOptions, byRoot: boolean): string[] {
 const quoted = (word: string): string =>
   word.includes(',') ? word.replace(/^(\w*context)=(.*)$/s, '$1="$2"') : word
 
-function direct(fd: number, mountpoint: string, type: string, options: AttachOptions): number {
-  let flags = options.readOnly ? L.MS_RDONLY : 0
-  for (const word of options.kernelOptions) {
+/** The flags of mount(2) that words of mount(8) stand for; the last one counts. */
+function flagsOf(words: readonly string[]): number {
+  let flags = 0
+  for (const word of words) {
     const [set, clear] = FLAGS[word] ?? [0, 0]
     flags = (flags & ~clear) | set
   }
-  if (options.readOnly) flags |= L.MS_RDONLY
+  return flags
+}
+
+/**
+ * Changes the flags of a mount to those that words of mount(8) stand for: `ro` refuses while files are open for writing.
+ * All flags are given anew. Other words change nothing.
+ *
+ * @throws LayerfsError MOUNT_FAILED, FUSE_DENIED
+ */
+export function remount(mountpoint: string, kernelOptions: readonly string[]): void {
+  const r = mountCall('none', mountpoint, '', flagsOf(kernelOptions) | L.MS_REMOUNT, '')
+  if (r >= 0) return
+  const errno = -r
+  const detail = { errno, path: mountpoint }
+  if (errno === L.EPERM) {
+    const what = `remounting ${mountpoint} is not permitted: it takes CAP_SYS_ADMIN where it was mounted`
+    throw new LayerfsError('FUSE_DENIED', what, detail)
+  }
+  const hint = errno === L.EBUSY ? ': files are open for writing; close them first' : ''
+  throw new LayerfsError(
+    'MOUNT_FAILED',
+    `remounting ${mountpoint} failed: ${errnoText(errno)}${hint}`,
+    detail,
+  )
+}
+
+function direct(fd: number, mountpoint: string, type: string, options: AttachOptions): number {
+  const flags = flagsOf(options.kernelOptions) | (options.readOnly ? L.MS_RDONLY : 0)
   const ids = `user_id=${geteuid()},group_id=${getegid()}`
   const data = [
     `fd=${fd}`,

@@ -7,6 +7,7 @@ import { version } from '../../src/cli/version.js'
 import { run } from '../support/command.js'
 import { scratch } from '../support/identity.js'
 import { discard, umount } from '../support/mounts.js'
+import { snapshot } from '../support/tree.js'
 
 const BIN = path.resolve(import.meta.dirname, '../../bin')
 const node = (name: string, words: readonly string[], cwd: string) =>
@@ -162,6 +163,49 @@ describe('mount(8)', () => {
     expect([ran.status, ran.stdout, ran.stderr]).toEqual([0, '', ''])
     expect(mounted()).toMatchObject({ source: 'overlay', type: 'fuse.layerfs' })
     umount(path.join(dir, 'm'))
+  })
+
+  test('remount,ro refuses changes and remount,rw takes them again, with files open', () => {
+    const m = path.join(dir, 'm')
+    const upper = path.join(dir, 'upper')
+    const layers = `lowerdir=${dir}/a,upperdir=${upper},workdir=${dir}/work`
+    expect(node('mount.fuse.layerfs.js', ['none', m, '-o', `nosuid,${layers}`], '/').code).toBe(0)
+    // What mount(8) gives its helper: all that the kernel shows of the mount.
+    const again = (word: string): { code: number | null; stderr: string } => {
+      const shown = mounted()?.options.filter((option) => !['rw', 'ro'].includes(option)) ?? []
+      return node('mount.fuse.layerfs.js', ['none', m, '-o', [...shown, 'remount', word].join()], '/')
+    }
+    fs.writeFileSync(path.join(m, 'made'), 'new')
+    const writer = fs.openSync(path.join(m, 'made'), 'a')
+    expect(again('ro')).toMatchObject({ code: 32, stderr: expect.stringContaining('open for writing') })
+    fs.writeSync(writer, ' and more')
+    fs.closeSync(writer)
+    const reader = fs.openSync(path.join(m, 'made'), 'r')
+    expect(again('ro')).toMatchObject({ code: 0, stderr: '' })
+    expect(mounted()?.options).toEqual(expect.arrayContaining(['ro', 'nosuid']))
+    const before = snapshot(upper)
+    for (const change of [
+      () => fs.writeFileSync(path.join(m, 'another'), ''),
+      () => fs.appendFileSync(path.join(m, 'made'), 'x'),
+      () => fs.truncateSync(path.join(m, 'made')),
+      () => fs.chmodSync(path.join(m, 'made'), 0o600),
+      () => fs.fchmodSync(reader, 0o600),
+      () => fs.renameSync(path.join(m, 'made'), path.join(m, 'moved')),
+      () => fs.linkSync(path.join(m, 'made'), path.join(m, 'linked')),
+      () => fs.unlinkSync(path.join(m, 'made')),
+      () => fs.mkdirSync(path.join(m, 'dir')),
+      () => fs.unlinkSync(path.join(m, 'top')),
+    ])
+      expect(change).toThrow('EROFS')
+    expect(fs.readFileSync(reader, 'utf8')).toBe('new and more')
+    expect(snapshot(upper)).toEqual(before)
+    expect(again('rw')).toMatchObject({ code: 0, stderr: '' })
+    fs.appendFileSync(path.join(m, 'top'), '!')
+    fs.renameSync(path.join(m, 'made'), path.join(m, 'moved'))
+    fs.closeSync(reader)
+    umount(m)
+    expect(fs.readFileSync(path.join(upper, 'moved'), 'utf8')).toBe('new and more')
+    expect(fs.readFileSync(path.join(upper, 'top'), 'utf8')).toMatch(/!$/)
   })
 
   test('exit codes: 1 for a wrong line, 32 for a mount that failed', () => {

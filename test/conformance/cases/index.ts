@@ -3,8 +3,9 @@ import { files } from './files.js'
 import { io } from './io.js'
 import { listing } from './listing.js'
 import { rename } from './rename.js'
+import { setid } from './setid.js'
 import { tree } from './tree.js'
 import { xattr } from './xattr.js'
 
 /** Every case of the suite. */
-export const CASES = [...files, ...tree, ...rename, ...attr, ...xattr, ...listing, ...io]
+export const CASES = [...files, ...tree, ...rename, ...attr, ...setid, ...xattr, ...listing, ...io]
