@@ -1,6 +1,6 @@
 /** What the suite runs over: who mounts, where the prepared files lie, over which transport. */
 import type { MountInput } from '../../src/options.js'
-import type { Identity } from '../support/identity.js'
+import { type Identity, powers } from '../support/identity.js'
 
 /**
  * Where a case's prepared files are before it runs.
@@ -45,5 +45,5 @@ const PLAIN_LOWER: Exceptions = {
 /** The exceptions of layerfs over the kernel transport. */
 export function exceptions(as: Identity, layout: Layout): Exceptions {
   if (layout === 'upper' || layout === 'directory') return {}
-  return { root: {}, plain: PLAIN_LOWER, userns: UNPRIVILEGED_LOWER }[as]
+  return { root: {}, plain: PLAIN_LOWER, userns: UNPRIVILEGED_LOWER }[powers(as)]
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { command, environment, type Identity, scratch } from '../support/identity.js'
+import { command, environment, type Identity, powers, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
 import { type Stage, stage } from '../support/stage.js'
 import { TRAPS } from './cases/index.js'
@@ -19,7 +19,7 @@ async function run(as: Identity, staged: Stage, names: string[]): Promise<Outcom
   const dir = scratch('traps', as)
   const job: Job = {
     scratch: dir,
-    as,
+    as: powers(as),
     names,
     server: path.join(staged.dir, 'tests/server.js'),
     library: path.join(staged.dir, 'dist/index.js'),
@@ -70,7 +70,9 @@ async function run(as: Identity, staged: Stage, names: string[]): Promise<Outcom
 
 /** Declares one test a trap that `as` can meet. */
 export function traps(as: Identity): void {
-  const names = [...TRAPS].filter(([, { as: who }]) => who === undefined || who.includes(as)).map(([n]) => n)
+  const names = [...TRAPS]
+    .filter(([, { as: who }]) => who === undefined || who.includes(powers(as)))
+    .map(([n]) => n)
 
   describe(`traps, ${as}`, () => {
     let staged: Stage

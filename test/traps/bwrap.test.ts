@@ -1,0 +1,3 @@
+import { traps } from './suite.js'
+
+traps('bwrap')
