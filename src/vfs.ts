@@ -195,8 +195,11 @@ export interface Filesystem {
   tmpfile(c: Caller, parent: NodeId, mode: number, flags: number, entry: Entry, out: Opened): Result
   /** Reads up to `dst.length` bytes. */
   read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
-  /** @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it */
-  write(node: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result
+  /**
+   * @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it
+   * @param late the kernel's own writing, of data that it kept: no time changes by it
+   */
+  write(node: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined, late: boolean): Result
   flush(node: NodeId, fh: Fh): Result
   release(node: NodeId, fh: Fh): void
   fsync(node: NodeId, fh: Fh, dataOnly: boolean): Result
@@ -241,6 +244,14 @@ export interface Filesystem {
   syncfs(): Result
   /** The mount is gone: finish what is pending and close everything. */
   destroy(): void
+
+  /**
+   * The flags of a file, as chattr(1) sets them. The kernel has checked the caller.
+   * @param command FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
+   * @param data the command's argument, read or written
+   * @returns -ENOTTY for what is neither a file nor a directory
+   */
+  flags?(node: NodeId, command: number, data: Buffer): Result
 
   /** Gives the engine the means to tell the kernel what to forget. Called once, before the first request, where the transport can. */
   attach?(notifier: Notifier): void

@@ -131,6 +131,8 @@ export const FATTR_MTIME_NOW = 1 << 8
 export const FATTR_KILL_SUIDGID = 1 << 11
 
 export const FUSE_GETATTR_FH = 1 << 0
+/** Of pages that the kernel kept: the file's times are the kernel's own, and follow by SETATTR where they have changed. */
+export const FUSE_WRITE_CACHE = 1 << 0
 export const FUSE_WRITE_KILL_SUIDGID = 1 << 2
 export const FUSE_OPEN_KILL_SUIDGID = 1 << 0
 export const FUSE_FSYNC_FDATASYNC = 1 << 0
@@ -279,6 +281,9 @@ export const FSYNC_IN = { fh: 0, flags: 8, size: 16 } as const
 export const SETXATTR_IN = { valueSize: 0, flags: 4, extFlags: 8, size: 16, compatSize: 8 } as const
 export const GETXATTR_IN = { count: 0, size: 8 } as const
 export const FALLOCATE_IN = { fh: 0, pos: 8, len: 16, mode: 24, size: 32 } as const
+export const IOCTL_IN = { fh: 0, flags: 8, command: 12, arg: 16, inSize: 24, outSize: 28, size: 32 } as const
+/** A result that the caller gets, and what only unrestricted ioctls use; the data follows. */
+export const IOCTL_OUT = { result: 0, flags: 4, inVectors: 8, outVectors: 12, size: 16 } as const
 export const LSEEK_IN = { fh: 0, pos: 8, whence: 16, size: 24 } as const
 export const COPY_FILE_RANGE_IN = {
   fh: 0,

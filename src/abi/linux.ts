@@ -133,6 +133,16 @@ export const UMOUNT_NOFOLLOW = 8
 /** ioctl(2) that shares one file's extents with another: ioctl_ficlone(2). */
 export const FICLONE = 0x40049409
 
+/** Flags of files, which chattr(1) sets: ioctl_iflags(2) and ioctl_xfs_fsgetxattr(2). The argument's size is in bits 16 to 29. */
+export const FS_IOC_GETFLAGS = 0x80086601
+export const FS_IOC_SETFLAGS = 0x40086602
+export const FS_IOC_FSGETXATTR = 0x801c581f
+export const FS_IOC_FSSETXATTR = 0x401c5820
+export const FS_APPEND_FL = 0x20
+export const FS_IMMUTABLE_FL = 0x10
+export const FS_XFLAG_APPEND = 0x10
+export const FS_XFLAG_IMMUTABLE = 0x8
+
 /** d_type of a directory entry: readdir(3). */
 export const DT_UNKNOWN = 0
 export const DT_FIFO = 1

@@ -1,7 +1,16 @@
 /** Handlers of requests about attributes, xattrs and the filesystem as a whole. */
 
 import * as F from '../abi/fuse.js'
-import { ENOTTY, ERANGE, UTIME_NOW, XATTR_SIZE_MAX } from '../abi/linux.js'
+import {
+  ENOTTY,
+  ERANGE,
+  FS_IOC_FSGETXATTR,
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  UTIME_NOW,
+  XATTR_SIZE_MAX,
+} from '../abi/linux.js'
 import { type Fh, NO_FH } from '../vfs.js'
 import { type Context, MALFORMED, NO_REPLY } from './context.js'
 
@@ -97,8 +106,33 @@ export function statfs(x: Context): number {
 
 export const syncfs = (x: Context): number => x.fs.syncfs()
 
-/** ENOTTY is what a file without such a control answers; ENOSYS would do as well, but for the whole mount. */
-export const ioctl = (_x: Context): number => -ENOTTY
+/** Since Linux 5.14: the kernel checks who may change a file's flags. Before, it hands on what anybody asks. */
+const FLAGS_CHECKED_MINOR = 34
+const FLAGS: ReadonlySet<number> = new Set([
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  FS_IOC_FSGETXATTR,
+  FS_IOC_FSSETXATTR,
+])
+
+/**
+ * The flags of a file, each in the caller's 4 or 28 bytes. ENOTTY is what a file without a control answers; ENOSYS would do
+ * as well, but for the whole mount.
+ */
+export function ioctl(x: Context): number {
+  const { req } = x
+  const command = req.u32(F.IOCTL_IN.command)
+  if (x.fs.flags === undefined || x.features.minor < FLAGS_CHECKED_MINOR || !FLAGS.has(command))
+    return -ENOTTY
+  const size = command === FS_IOC_GETFLAGS || command === FS_IOC_SETFLAGS ? 4 : 28
+  const sent = Math.min(req.u32(F.IOCTL_IN.inSize), size)
+  if (F.IOCTL_IN.size + sent > req.size) return MALFORMED
+  const body = x.reply.body(F.IOCTL_OUT.size + size).fill(0)
+  const data = body.subarray(F.IOCTL_OUT.size)
+  req.data(F.IOCTL_IN.size, sent).copy(data)
+  const r = x.fs.flags(req.node, command, data)
+  return r < 0 ? r : F.IOCTL_OUT.size + Math.min(size, req.u32(F.IOCTL_IN.outSize))
+}
 
 /** The request it speaks of has been answered: requests are handled one at a time, and this one was read after it. */
 export const interrupt = (_x: Context): number => NO_REPLY

@@ -167,7 +167,14 @@ row(
 )
 row(F.FUSE_LISTXATTR, 'LISTXATTR', F.GETXATTR_IN.size, meta.listxattr, 'bytes', sizeAsked)
 row(F.FUSE_REMOVEXATTR, 'REMOVEXATTR', 2, meta.removexattr, 'none', nameAt(0))
-row(F.FUSE_IOCTL, 'IOCTL', 0, meta.ioctl)
+row(
+  F.FUSE_IOCTL,
+  'IOCTL',
+  F.IOCTL_IN.size,
+  meta.ioctl,
+  'none',
+  (r) => `command=0x${r.u32(F.IOCTL_IN.command).toString(16)}`,
+)
 row(F.FUSE_INTERRUPT, 'INTERRUPT', 0, meta.interrupt, 'none', nothing, true)
 row(F.FUSE_DESTROY, 'DESTROY', 0, meta.destroy)
 // With default_permissions the kernel checks access(2) by itself once told so, polls files as always ready, and

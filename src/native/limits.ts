@@ -20,6 +20,7 @@ export const LIMITS = {
   acls: 'libfuse 2 leaves FUSE_POSIX_ACL out: ACLs are stored and shown, but the kernel judges access by the mode alone, and in a user namespace answers EOPNOTSUPP',
   tmpfile: 'libfuse 2 does not know FUSE_TMPFILE: O_TMPFILE answers EOPNOTSUPP',
   fallocate: 'the binding has no fallocate: EOPNOTSUPP, and no holes are punched',
+  'file-flags': 'the binding has no ioctl: chattr and lsattr answer ENOTTY',
   holes: 'libfuse 2 does not know FUSE_LSEEK: the kernel takes a file to be all data',
   'copy-range':
     'libfuse 2 does not know FUSE_COPY_FILE_RANGE: the kernel copies by read and write, extents are not shared',

@@ -25,6 +25,7 @@ const c = {
   lseek: bind('int64_t lseek64(int, int64_t, int)'),
   copyFileRange: bind('long copy_file_range(int, void *, int, void *, size_t, uint32_t)'),
   ioctl: bind('int ioctl(int, unsigned long, long)'),
+  ioctlData: bind('int ioctl(int, unsigned long, void *)'),
   flock: bind('int flock(int, int)'),
 }
 
@@ -85,6 +86,10 @@ export function copyFileRange(from: number, fromPos: number, to: number, toPos: 
 
 /** Makes `to` share all of `from`'s extents: ioctl_ficlone(2). -EOPNOTSUPP, -EXDEV or -EINVAL where that cannot be. */
 export const clone = (from: number, to: number): Result => result(c.ioctl(to, FICLONE, from))
+
+/** Reads or writes the flags of a file: ioctl_iflags(2), ioctl_xfs_fsgetxattr(2). */
+export const flags = (fd: number, command: number, data: Buffer): Result =>
+  result(c.ioctlData(fd, command, data))
 
 export const LOCK_SH = 1
 export const LOCK_EX = 2

@@ -35,6 +35,7 @@ import { setattr } from './attr.js'
 import { Core, type Policy } from './core.js'
 import { create, link, make, tmpfile } from './create.js'
 import * as file from './file.js'
+import { flags } from './flags.js'
 import { InodeNumbers } from './ino.js'
 import type { Layer, UnionOptions } from './layer.js'
 import { openDirectories } from './loc.js'
@@ -185,8 +186,8 @@ export class Union implements Filesystem {
     return file.read(this.core, fh, dst, pos)
   }
 
-  write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result {
-    return file.write(this.core, fh, src, pos, outsider)
+  write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined, late: boolean): Result {
+    return file.write(this.core, fh, src, pos, outsider, late)
   }
 
   flush(_id: NodeId, fh: Fh): Result {
@@ -282,6 +283,11 @@ export class Union implements Filesystem {
   destroy(): void {
     this.core.handles.closeAll()
     this.opened.close()
+  }
+
+  flags(id: NodeId, command: number, data: Buffer): Result {
+    const node = this.core.node(id)
+    return node === undefined ? -ESTALE : flags(this.core, node, command, data)
   }
 
   attach(notifier: Notifier): void {

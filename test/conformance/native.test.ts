@@ -28,6 +28,7 @@ const ALL = reasons({
   'fallocate: grows the file, or keeps its size': 'fallocate',
   'fallocate: punches holes': 'fallocate',
   'fallocate: zeroes ranges': 'fallocate',
+  'flags: of a file and a directory are shown and changed, and the data stays': 'file-flags',
   'holes: are found by SEEK_HOLE and SEEK_DATA': 'holes',
   'statx and statfs: birth time is of the file': 'birth-times',
 })
@@ -36,6 +37,8 @@ const ROOT_ONLY = reasons({
   'owners: are the maker and its group': 'caller-ids',
   'setgid directories: give their group, and the bit to subdirectories': 'caller-ids',
   'ACLs: grant and deny': 'acls',
+  'flags: keep an immutable file and what an immutable directory holds as they are': 'file-flags',
+  'flags: let an append-only file grow': 'file-flags',
   'set-id bits: of a file that its group may not execute: set-group-id goes when somebody outside the group changes data':
     'caller-ids',
   'ACLs: set by who is not in the group drop setgid': 'acls',

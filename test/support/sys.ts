@@ -3,7 +3,14 @@
  * Paths are byte strings (latin1), as in src/sys.
  */
 import koffi from 'koffi'
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, SEEK_SET } from '../../src/abi/linux.js'
+import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  O_RDONLY,
+  SEEK_SET,
+} from '../../src/abi/linux.js'
 import { errnoText } from '../../src/errors.js'
 import * as file from '../../src/sys/file.js'
 import { bind, cstr, result } from '../../src/sys/libc.js'
@@ -55,6 +62,28 @@ export const renameat2 = (from: string, to: string, flags = 0): void => {
 /** mknod(2). @param rdev see `makedev` of src/sys/stat.ts */
 export const mknod = (path: string, mode: number, rdev = 0): void => {
   ok(name.mknodAt(AT_FDCWD, path, mode, rdev), 'mknod')
+}
+
+/** The flags that chattr(1) sets, FS_*_FL: ioctl_iflags(2). */
+export function getFlags(path: string): number {
+  const data = Buffer.alloc(4)
+  onFile(path, (fd) => ok(file.flags(fd, FS_IOC_GETFLAGS, data), 'FS_IOC_GETFLAGS'))
+  return data.readUInt32LE(0)
+}
+
+export function setFlags(path: string, flags: number): void {
+  const data = Buffer.alloc(4)
+  data.writeUInt32LE(flags, 0)
+  onFile(path, (fd) => ok(file.flags(fd, FS_IOC_SETFLAGS, data), 'FS_IOC_SETFLAGS'))
+}
+
+function onFile(path: string, use: (fd: number) => void): void {
+  const fd = ok(file.open(AT_FDCWD, path, O_RDONLY), 'open')
+  try {
+    use(fd)
+  } finally {
+    file.close(fd)
+  }
 }
 
 export const linkFd = (fd: number, to: string): void => {
