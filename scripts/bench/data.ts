@@ -13,17 +13,22 @@ export interface Stack {
 export type StackName = 'tree' | 'flat' | 'repo' | 'large'
 
 /** Changes when the data do: data of another version are made anew. */
-const VERSION = 2
+const VERSION = 3
 const FILES = 20_000
 const LAYERS = 6
 const FLAT = 100_000
 const REPO_FILES = 4_000
 
+/** The trees of one owner. */
 export class Data {
   readonly dir: string
 
-  constructor(under: string) {
-    this.dir = join(under, 'data')
+  /** @param owner whose everything is: who is not the owner of a directory is asked for its ACL */
+  constructor(
+    private readonly under: string,
+    private readonly owner: 'root' | 'user' = 'root',
+  ) {
+    this.dir = join(under, owner === 'root' ? 'data' : 'data-of-user')
   }
 
   stack(name: StackName): Stack {
@@ -38,8 +43,14 @@ export class Data {
   prepare(say: (line: string) => void): void {
     const stamp = join(this.dir, 'version')
     if (existsSync(stamp) && readFileSync(stamp, 'utf8') === String(VERSION)) return
-    say(`making the data in ${this.dir}`)
     rmSync(this.dir, { recursive: true, force: true })
+    if (this.owner === 'user') {
+      const roots = new Data(this.under)
+      roots.prepare(say)
+      must(`cp -a ${roots.dir} ${this.dir} && chown -hR ${USER}: ${this.dir}`)
+      return
+    }
+    say(`making the data in ${this.dir}`)
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(join(this.dir, 'gitconfig'), GIT_CONFIG)
     this.tree()
@@ -47,7 +58,7 @@ export class Data {
     this.repo()
     this.large()
     this.project()
-    must(`chmod -R a+rX,u+w ${this.dir} && chown -R ${USER}: ${this.dir}`)
+    must(`chmod -R a+rX,u+w ${this.dir} && chown -hR root: ${this.dir}`)
     writeFileSync(stamp, String(VERSION))
   }
 

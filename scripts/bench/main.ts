@@ -70,8 +70,9 @@ function compare(): Results {
   const chosen = chosenSystems()
   check(chosen)
   const rounds = Number(flags.rounds)
-  const data = new Data(flags.dir)
-  data.prepare(say)
+  const data = { root: new Data(flags.dir), user: new Data(flags.dir, 'user') }
+  data.root.prepare(say)
+  if (chosen.some((system) => system.asUser)) data.user.prepare(say)
   const bench = new Bench(data, flags.dir)
   const results: Results = {
     date: new Date().toISOString().slice(0, 10),

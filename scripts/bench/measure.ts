@@ -103,7 +103,7 @@ export class Bench {
   private readonly scratch: string
 
   constructor(
-    private readonly data: Data,
+    private readonly data: { root: Data; user: Data },
     under: string,
   ) {
     this.scratch = join(under, `run-${process.pid}`)
@@ -123,11 +123,13 @@ export class Bench {
     const [upper, work, mnt, out] = ['upper', 'work', 'mnt', 'out'].map((name) =>
       join(this.scratch, name),
     ) as [string, string, string, string]
+    const data = system.asUser ? this.data.user : this.data.root
+    const owner = system.asUser ? USER : 'root'
     must(
-      `rm -rf ${this.scratch} && mkdir -p ${upper} ${work} ${mnt} ${out} && chown -R ${USER}: ${this.scratch}`,
+      `rm -rf ${this.scratch} && mkdir -p ${upper} ${work} ${mnt} ${out} && chown -R ${owner}: ${this.scratch}`,
     )
     const ready = mount(system, {
-      ...this.data.stack(workload.stack),
+      ...data.stack(workload.stack),
       upper,
       work,
       mnt,
@@ -142,7 +144,7 @@ export class Bench {
       const how = {
         cwd: mnt,
         asUser: system.asUser,
-        env: { DATA: this.data.dir, OUT: out, GIT_CONFIG_GLOBAL: join(this.data.dir, 'gitconfig') },
+        env: { DATA: data.dir, OUT: out, GIT_CONFIG_GLOBAL: join(data.dir, 'gitconfig') },
       }
       if (workload.before !== undefined) must(`cd ${mnt} && ${workload.before}`, { ...how, cwd: '/' })
       const cold = this.sample(workload, pid, how)

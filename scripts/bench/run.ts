@@ -1,7 +1,7 @@
 /** Child processes of the benchmark: shell lines with a bound, as root or as the plain user. */
 import { spawnSync } from 'node:child_process'
 
-/** The plain user that scripts/setup creates. All benchmark data belongs to it. */
+/** The plain user that scripts/setup creates. */
 export const USER = 'layerfs-test'
 
 const LIMIT_MS = 300_000

@@ -37,8 +37,7 @@ function layerfs(name: string, asUser: boolean, checkout: string, extra: readonl
     copiesUp: true,
     mounts: true,
     command: (p) => [
-      process.execPath,
-      join(checkout, 'bin/layerfs.js'),
+      join(checkout, 'bin/layerfs'),
       'mount',
       ...extra,
       ...p.lowers.flatMap((lower) => ['--lower', lower]),
