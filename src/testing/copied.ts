@@ -13,7 +13,7 @@ import { mknodAt } from '../sys/name.js'
 import { changesOf, type FixtureChange, patchBetween } from './changes.js'
 import type { Fixture, Leak, Snapshot } from './fixture.js'
 import { leaksIn, tellLeaks } from './leaks.js'
-import { givesAway, stackOf } from './mounted.js'
+import { givesAway, mustBeKept, mustBeNew, stackOf } from './mounted.js'
 import { emptyOut, moveAll } from './move.js'
 import { Place } from './place.js'
 
@@ -45,13 +45,15 @@ export class CopiedFixture implements Fixture {
     }
   }
 
-  diff(): Promise<FixtureChange[]> {
+  async diff(): Promise<FixtureChange[]> {
+    this.place.mustBeThere()
     // Who may not give files away has copies that are all his own.
     const owners = givesAway() ? {} : { squashUid: 0, squashGid: 0 }
     return changesOf(this.lowers, [{ path: this.path }], { ...this.read, ...owners })
   }
 
-  patch(): Promise<string> {
+  async patch(): Promise<string> {
+    this.place.mustBeThere()
     return patchBetween(this.lowers, [{ path: this.path }], this.read)
   }
 
@@ -60,17 +62,21 @@ export class CopiedFixture implements Fixture {
   }
 
   async snapshot(): Promise<Snapshot> {
+    this.place.mustBeThere()
     this.snapshots++
     const path = join(this.place.base, `snapshot${this.snapshots}`)
     await exportTree([{ path: this.path }], path, { link: 'clone' })
     return { path }
   }
 
-  restore(snapshot: Snapshot): Promise<Leak[]> {
+  async restore(snapshot: Snapshot): Promise<Leak[]> {
+    mustBeKept(snapshot)
     return this.become([{ path: snapshot.path }], {})
   }
 
   async commit(dir: string): Promise<void> {
+    this.place.mustBeThere()
+    mustBeNew(dir)
     await commitUpper(this.path, dir, { lower: this.lowers })
     for (const { path, change } of await this.diff()) {
       if (change !== 'D') continue
@@ -92,6 +98,7 @@ export class CopiedFixture implements Fixture {
 
   /** Replaces all that is there. The directory itself stays the one it was: it may be a working directory. */
   private async become(layers: readonly LayerSpec[], options: ReadOptions): Promise<Leak[]> {
+    this.place.mustBeThere()
     const copy = join(this.place.base, 'next')
     await exportTree(layers, copy, { ...options, link: 'clone' })
     emptyOut(this.path)

@@ -75,6 +75,11 @@ const NO_MOUNTS: ReadonlySet<ErrorCode> = new Set([
  */
 export async function fixture(options: FixtureOptions): Promise<Fixture> {
   const { lower, fallback, ...rest } = options
+  // Whoever writes JavaScript hears of it here.
+  if (lower === undefined)
+    throw new LayerfsError('USAGE', 'no fixture directory given: fixture({ lower: DIR })')
+  if (fallback !== undefined && fallback !== 'copy')
+    throw new LayerfsError('USAGE', `there is no fallback ${String(fallback)}: the only one is 'copy'`)
   const lowers = isList(lower) ? [...lower] : [lower]
   freeStaleOnce()
   try {

@@ -1,5 +1,6 @@
 /** A fixture that is mounted. */
 
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../abi/linux.js'
 import { commitUpper } from '../commit/commit.js'
@@ -30,6 +31,21 @@ export function stackOf(input: MountInput): { lowers: LayerSpec[]; read: ReadOpt
       ...(squashGid === undefined ? {} : { squashGid }),
     },
   }
+}
+
+/** @throws LayerfsError USAGE where the fixture that took the snapshot is gone */
+export function mustBeKept({ path }: Snapshot): void {
+  if (!existsSync(path))
+    throw new LayerfsError(
+      'USAGE',
+      `the snapshot ${path} is gone: it lives as long as the fixture that took it`,
+    )
+}
+
+/** @throws LayerfsError ALREADY_EXISTS */
+export function mustBeNew(dir: string): void {
+  if (existsSync(dir))
+    throw new LayerfsError('ALREADY_EXISTS', `${dir} exists: choose another name`, { path: dir })
 }
 
 /** Whether this process may give files to anybody. */
@@ -87,12 +103,13 @@ export class MountedFixture implements Fixture {
     return this.unlike ? changes.filter(({ path }) => path !== '') : changes
   }
 
-  patch(): Promise<string> {
+  async patch(): Promise<string> {
     this.flush()
     return patchBetween(this.lowers, this.stack, this.read)
   }
 
   async reset(): Promise<Leak[]> {
+    this.place.mustBeThere()
     const leaked = await this.mount.reset()
     return leaked === 0 ? [] : tellLeaks(leaksIn(this.path), this.path, leaked)
   }
@@ -106,6 +123,8 @@ export class MountedFixture implements Fixture {
   }
 
   async restore(snapshot: Snapshot): Promise<Leak[]> {
+    this.place.mustBeThere()
+    mustBeKept(snapshot)
     const copy = join(dirname(this.upper), 'restored')
     await commitUpper(snapshot.path, copy)
     const leaks = await this.reset()
@@ -116,6 +135,7 @@ export class MountedFixture implements Fixture {
 
   async commit(dir: string): Promise<void> {
     this.flush()
+    mustBeNew(dir)
     await commitUpper(this.upper, dir, { mounted: true, lower: this.lowers })
   }
 
@@ -136,6 +156,7 @@ export class MountedFixture implements Fixture {
 
   /** What the kernel has yet to write reaches the upper. */
   private flush(): void {
+    this.place.mustBeThere()
     const fd = open(AT_FDCWD, bytesOf(this.path), O_RDONLY | O_DIRECTORY)
     const r = fd < 0 ? fd : syncfs(fd)
     if (fd >= 0) close(fd)

@@ -38,6 +38,8 @@ const UPPER = 'upper'
 
 /** A directory that is this process's own for as long as the process lives. */
 export class Place {
+  private removed = false
+
   private constructor(
     readonly base: string,
     private readonly lock: number,
@@ -73,8 +75,16 @@ export class Place {
     hooked = true
   }
 
+  /** @throws LayerfsError USAGE where the fixture has been unmounted */
+  mustBeThere(): void {
+    if (this.removed)
+      throw new LayerfsError('USAGE', `the fixture ${this.path} is unmounted: make another one`)
+  }
+
   /** Removes the directory, which has no mount any more, and all in it. */
   remove(): void {
+    if (this.removed) return
+    this.removed = true
     live.delete(this)
     rmSync(this.base, { recursive: true, force: true })
     close(this.lock)

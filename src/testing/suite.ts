@@ -1,6 +1,7 @@
 /** Fixtures for test runners that have hooks, and assertions for those without matchers. */
 
 import { AssertionError } from 'node:assert'
+import { LayerfsError } from '../errors.js'
 import { type Changed, verdict } from './changes.js'
 import { type Fixture, type FixtureOptions, fixture } from './fixture.js'
 
@@ -20,6 +21,11 @@ export type SuiteHooks = { afterEach: Hook } & (
  */
 export function suiteFixture(hooks: SuiteHooks, options: FixtureOptions): () => Fixture {
   let mounted: Fixture | undefined
+  if (!('beforeAll' in hooks) && !('before' in hooks))
+    throw new LayerfsError(
+      'USAGE',
+      "no hooks given: suiteFixture(hooks, { lower: DIR }) with import * as hooks from 'node:test', or globalThis",
+    )
   const before = 'beforeAll' in hooks ? hooks.beforeAll : hooks.before
   const after = 'afterAll' in hooks ? hooks.afterAll : hooks.after
   before(async () => {
