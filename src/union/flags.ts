@@ -28,7 +28,8 @@ import { Dir, type Node } from './node.js'
  */
 export function flags(core: Core, node: Node, command: number, data: Buffer): Result {
   if (!(node instanceof Dir) && !node.isRegular) return -ENOTTY
-  if (command === FS_IOC_SETFLAGS || command === FS_IOC_FSSETXATTR) {
+  const changes = command === FS_IOC_SETFLAGS || command === FS_IOC_FSSETXATTR
+  if (changes) {
     if (core.workdir === undefined) return -EROFS
     const r = copyUp(core, node, 'all')
     if (r < 0) return r
@@ -37,6 +38,8 @@ export function flags(core: Core, node: Node, command: number, data: Buffer): Re
   if (fd < 0) return fd
   const r = sys.flags(fd, command, data)
   sys.close(fd)
+  // The kernel takes no ioctl to change a file's ctime.
+  if (r >= 0 && changes) core.notifier?.attributes(node.id)
   if (r >= 0 && !node.inUpper) {
     const kept =
       command === FS_IOC_GETFLAGS ? FS_APPEND_FL | FS_IMMUTABLE_FL : FS_XFLAG_APPEND | FS_XFLAG_IMMUTABLE
@@ -48,4 +51,15 @@ export function flags(core: Core, node: Node, command: number, data: Buffer): Re
 function openDir(node: Dir): Result {
   const r = locate(node, '.')
   return r < 0 ? r : sys.open(place.fd, place.name, O_RDONLY | O_DIRECTORY)
+}
+
+const asked = Buffer.alloc(4)
+
+/** Whether a directory of the upper is immutable or append-only: no name in it may be removed. */
+export function keepsNames(dir: Dir): boolean {
+  const fd = openDir(dir)
+  if (fd < 0) return false
+  const r = sys.flags(fd, FS_IOC_GETFLAGS, asked)
+  sys.close(fd)
+  return r >= 0 && (asked.readUInt32LE(0) & (FS_APPEND_FL | FS_IMMUTABLE_FL)) !== 0
 }

@@ -1,9 +1,10 @@
 /** unlink and rmdir: copy-up of the directory, then hide. */
 
-import { EISDIR, ENOENT, ENOTDIR, ENOTEMPTY } from '../abi/linux.js'
+import { EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM } from '../abi/linux.js'
 import { Attr, Entry, type Name, type Result } from '../vfs.js'
 import { copyUp, copyUpName } from './copyup.js'
 import type { Core } from './core.js'
+import { keepsNames } from './flags.js'
 import { hide, type InUpper, lowerHas } from './hide.js'
 import { isCounted, leaveIndex } from './index.js'
 import { readListing } from './listing.js'
@@ -35,6 +36,8 @@ export function rmdir(core: Core, parent: Dir, name: Name): Result {
   return withNode(core, parent, name, (node) => {
     if (!(node instanceof Dir)) return -ENOTDIR
     const empty = checkEmpty(node)
+    // A disk looks at the directory first that the name goes from.
+    if (empty === -ENOTEMPTY && keepsNames(parent)) return -EPERM
     return empty < 0 ? empty : erase(core, parent, name, node)
   })
 }

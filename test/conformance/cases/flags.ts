@@ -56,15 +56,18 @@ export const flags = topic('flags', {
     run: (d) => {
       const [f, sub] = [join(d, 'f'), join(d, 'sub')]
       if (lacking(d)) return
-      const mtime = lstat(d, 'f').mtimeNs
+      const { mtimeNs, ctimeNs } = lstat(d, 'f')
       equal(has(f, FS_NODUMP_FL), true)
       equal(has(sub, FS_NODUMP_FL), false)
+      // Longer than a tick of the clock that ctimes are taken from.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30)
       change(f, 0, FS_NODUMP_FL)
       change(sub, FS_NODUMP_FL)
       equal(has(f, FS_NODUMP_FL), false)
       equal(has(sub, FS_NODUMP_FL), true)
       equal(read(d, 'f'), 'data')
-      equal(lstat(d, 'f').mtimeNs, mtime)
+      equal(lstat(d, 'f').mtimeNs, mtimeNs)
+      ok(lstat(d, 'f').ctimeNs > ctimeNs, 'the ctime moves')
       write(d, 'new')
       change(join(d, 'new'), FS_NODUMP_FL)
       equal(has(join(d, 'new'), FS_NODUMP_FL), true)
@@ -81,6 +84,7 @@ export const flags = topic('flags', {
     prepare: (d) => {
       write(d, 'f', 'data')
       write(mkdir(d, 'sub'), 'in', 'data')
+      write(mkdir(join(d, 'sub'), 'full'), 'in')
       markNoDump(d, 'f')
     },
     run: (d) => {
@@ -100,10 +104,11 @@ export const flags = topic('flags', {
       whileMarked(sub, FS_IMMUTABLE_FL, () => {
         fails(EPERM, () => write(sub, 'new'))
         fails(EPERM, () => fs.unlinkSync(join(sub, 'in')))
+        fails(EPERM, () => fs.rmdirSync(join(sub, 'full')))
         fails(EPERM, () => fs.renameSync(sub, join(d, 'moved')))
       })
       equal(list(d).join(), 'f,sub')
-      equal(list(sub).join(), 'in')
+      equal(list(sub).join(), 'full,in')
       fs.unlinkSync(f)
       fs.renameSync(sub, f)
       equal(list(d).join(), 'f')
