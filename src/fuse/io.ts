@@ -94,10 +94,11 @@ export function write(x: Context): number {
   const { req } = x
   const count = req.u32(F.WRITE_IN.count)
   if (F.WRITE_IN.size + count > req.size) return MALFORMED
-  const killPriv = (req.u32(F.WRITE_IN.flags) & F.FUSE_WRITE_KILL_SUIDGID) !== 0
+  const flags = req.u32(F.WRITE_IN.flags)
   const data = req.data(F.WRITE_IN.size, count)
-  const outsider = killPriv ? req.caller : undefined
-  const n = x.fs.write(req.node, req.u64(F.WRITE_IN.fh), data, req.u64(F.WRITE_IN.pos), outsider)
+  const outsider = (flags & F.FUSE_WRITE_KILL_SUIDGID) !== 0 ? req.caller : undefined
+  const late = (flags & F.FUSE_WRITE_CACHE) !== 0
+  const n = x.fs.write(req.node, req.u64(F.WRITE_IN.fh), data, req.u64(F.WRITE_IN.pos), outsider, late)
   if (n < 0) return n
   x.counters.wrote(n)
   x.reply.u32(0, n)

@@ -8,8 +8,7 @@ import type { Means } from './mount.js'
 export const STATE = 0
 export const TID = 1
 export const STOP = 2
-/** Values of the STATE cell. */
-export const STARTING = 0
+/** Values of the STATE cell; 0 until the session serves. */
 export const SERVING = 1
 /** The engine is closed and the session's descriptor too. */
 export const ENDED = 2

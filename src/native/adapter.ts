@@ -119,7 +119,7 @@ export class Adapter implements Operations {
   }
 
   write(fd: number, src: Buffer, pos: number): Result {
-    return this.#with(fd, ({ node, fh }) => this.#fs.write(node, fh, src, pos, undefined))
+    return this.#with(fd, ({ node, fh }) => this.#fs.write(node, fh, src, pos, undefined, false))
   }
 
   flush(fd: number): Result {

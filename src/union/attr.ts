@@ -9,6 +9,7 @@ import {
   S_IFREG,
   S_ISGID,
   S_ISUID,
+  UTIME_NOW,
   UTIME_OMIT,
 } from '../abi/linux.js'
 import { close, ftruncate } from '../sys/file.js'
@@ -20,7 +21,7 @@ import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
 import type { Layer } from './layer.js'
 import { locate, place } from './locate.js'
 import { statNode } from './lookup.js'
-import { Dir, type Node } from './node.js'
+import { Dir, type Node, Stamp } from './node.js'
 import { setMode, setOwner, statIn } from './override.js'
 
 /**
@@ -57,6 +58,7 @@ export function setattr(core: Core, c: Caller, node: Node, fh: Fh, set: SetAttr,
     r = utimens(node, set)
     if (r < 0) return r
   }
+  if (node.stamp !== undefined) restamp(node, set)
   return statNode(core, node, out)
 }
 
@@ -101,6 +103,12 @@ function chmod(node: Node, mode: number): Result {
   const r = locate(node, '')
   if (r < 0) return r
   return setMode(node.home.layer, place.fd, place.name, mode & 0o7777)
+}
+
+/** Follows a change of an open file's time. */
+function restamp(node: Node, { size, mtime, mtimeNs }: SetAttr): void {
+  if (mtime !== undefined && mtimeNs !== UTIME_NOW) node.stamp = new Stamp(mtime, mtimeNs)
+  else if (mtime !== undefined || size !== undefined) node.stamp = undefined
 }
 
 function utimens(node: Node, set: SetAttr): Result {

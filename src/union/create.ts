@@ -27,7 +27,7 @@ import { Birth, inherit } from './inherit.js'
 import type { Layer } from './layer.js'
 import { Listing } from './listing.js'
 import { enter, remember } from './lookup.js'
-import { addName, Dir, Node } from './node.js'
+import { addName, Dir, Node, Stamp } from './node.js'
 import { makeIn, setIdentity, statIn } from './override.js'
 import { bestow, prepare, publish } from './publish.js'
 import type { UpperWhiteout } from './resolve.js'
@@ -148,6 +148,7 @@ export function create(
     return r
   }
   const node = core.table.get(entry.node) as Node
+  node.stamp = new Stamp(entry.attr.mtime, entry.attr.mtimeNs)
   return opened(core, node, fd, open2, out)
 }
 

@@ -28,11 +28,12 @@ import { getXattr, removeXattr } from '../sys/xattr.js'
 import { Attr, type Caller, type Fh, type Job, type Name, type Opened, PARKED, type Result } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
+import type { Handle } from './handles.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
 import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
-import { Dir, type Node } from './node.js'
+import { Dir, type Node, Stamp } from './node.js'
 import { setMode, statIn, xattrOnDisk } from './override.js'
 
 /** The flags a descriptor of ours is opened with for a caller's: what concerns only the way here is left out. */
@@ -101,9 +102,18 @@ export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
   return handle === undefined ? -EBADF : sys.pread(handle.fd, dst, pos)
 }
 
-export function write(core: Core, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined): Result {
+export function write(
+  core: Core,
+  fh: Fh,
+  src: Buffer,
+  pos: number,
+  outsider: Caller | undefined,
+  late: boolean,
+): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
+  if (!late) handle.node.stamp = undefined
+  else noteTime(handle)
   return changed(core, handle.node, sys.pwrite(handle.fd, src, pos), outsider)
 }
 
@@ -111,6 +121,15 @@ export function write(core: Core, fh: Fh, src: Buffer, pos: number, outsider: Ca
 function changed(core: Core, node: Node, n: Result, outsider: Caller | undefined): Result {
   const r = n >= 0 && outsider !== undefined ? dropPrivileges(core, node, outsider) : 0
   return r < 0 ? r : n
+}
+
+/** Before a write that changes no time as the kernel has it: notes the time that the file is to have again. */
+function noteTime({ node, fd }: Handle): void {
+  if (node.stamp === undefined) {
+    if (stat(fd, scratch) < 0) return
+    node.stamp = new Stamp(scratch.mtime, scratch.mtimeNs)
+  }
+  node.stamp.late = true
 }
 
 const scratch = new Attr()

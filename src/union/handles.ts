@@ -1,6 +1,8 @@
 /** Open files: the numbers that the kernel calls them by, and the descriptors behind. */
 
+import { UTIME_OMIT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
+import { utimensAt } from '../sys/stat.js'
 import type { Fh, JobId } from '../vfs.js'
 import type { Node } from './node.js'
 
@@ -40,10 +42,17 @@ export class HandleTable {
     if (handle === undefined) return
     this.slots[fh] = undefined
     this.free.push(fh)
+    const { node } = handle
+    if (node.stamp?.late) {
+      const { mtime, mtimeNs } = node.stamp
+      if (utimensAt(handle.fd, '', 0, UTIME_OMIT, mtime, mtimeNs) >= 0) node.stamp.late = false
+    }
     close(handle.fd)
-    const node = handle.node
     node.handles = node.handles?.filter((h) => h !== handle)
-    if (node.handles?.length === 0) node.handles = undefined
+    if (node.handles?.length === 0) {
+      node.handles = undefined
+      node.stamp = undefined
+    }
   }
 
   get open(): number {

@@ -20,6 +20,17 @@ export interface IndexEntry {
   name: Name
 }
 
+/** The time of the last change of an open file, as the kernel has it where it keeps written data. */
+export class Stamp {
+  /** Data has come since, so that the file on disk has a later time. */
+  late = false
+
+  constructor(
+    public mtime: number,
+    public mtimeNs: number,
+  ) {}
+}
+
 /** A copy-up whose data a helper thread is copying. */
 export interface Copying {
   job: JobId
@@ -56,6 +67,8 @@ export class Node {
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */
   handles: Handle[] | undefined
+  /** While open, where known or data has come late. */
+  stamp: Stamp | undefined
   /** A descriptor of a file that has no name left, or -1. It may be O_PATH. */
   anchor = -1
   /** Last attributes of a file that lost its last name while nobody had it open. */

@@ -5,8 +5,7 @@ import { command, environment } from '../support/identity.js'
 import { type Stage, stage } from '../support/stage.js'
 import { label, type System } from './mount.js'
 
-// With a writeback cache the kernel keeps a file's time of creation where data follows within a clock tick, and does not tell.
-const layerfs: System = { name: 'layerfs', options: ['writeback=off'] }
+const layerfs: System = { name: 'layerfs' }
 const overlay: System = { name: 'overlay', options: ['userxattr'] }
 
 let staged: Stage

@@ -246,9 +246,9 @@ export class Client {
     return dst.subarray(0, ok(this.fs.read(file.node, file.fh, dst, pos), 'read'))
   }
 
-  pwrite(file: OpenFile, data: string | Buffer, pos = 0, outsider?: Caller): void {
+  pwrite(file: OpenFile, data: string | Buffer, pos = 0, outsider?: Caller, late = false): void {
     const src = Buffer.from(data)
-    const n = ok(this.fs.write(file.node, file.fh, src, pos, outsider), 'write')
+    const n = ok(this.fs.write(file.node, file.fh, src, pos, outsider, late), 'write')
     if (n !== src.length) throw new Errno(-EINVAL, `short write: ${n}`)
   }
 
