@@ -38,6 +38,7 @@ const ROOT_ONLY = reasons({
   'setgid directories: give their group, and the bit to subdirectories': 'caller-ids',
   'ACLs: grant and deny': 'acls',
   'flags: keep an immutable file and what an immutable directory holds as they are': 'file-flags',
+  'flags: that change move the ctime': 'file-flags',
   'flags: let an append-only file grow': 'file-flags',
   'set-id bits: of a file that its group may not execute: set-group-id goes when somebody outside the group changes data':
     'caller-ids',

@@ -56,21 +56,34 @@ export const flags = topic('flags', {
     run: (d) => {
       const [f, sub] = [join(d, 'f'), join(d, 'sub')]
       if (lacking(d)) return
-      const { mtimeNs, ctimeNs } = lstat(d, 'f')
+      const { mtimeNs } = lstat(d, 'f')
       equal(has(f, FS_NODUMP_FL), true)
       equal(has(sub, FS_NODUMP_FL), false)
-      // Longer than a tick of the clock that ctimes are taken from.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30)
       change(f, 0, FS_NODUMP_FL)
       change(sub, FS_NODUMP_FL)
       equal(has(f, FS_NODUMP_FL), false)
       equal(has(sub, FS_NODUMP_FL), true)
       equal(read(d, 'f'), 'data')
       equal(lstat(d, 'f').mtimeNs, mtimeNs)
-      ok(lstat(d, 'f').ctimeNs > ctimeNs, 'the ctime moves')
       write(d, 'new')
       change(join(d, 'new'), FS_NODUMP_FL)
       equal(has(join(d, 'new'), FS_NODUMP_FL), true)
+    },
+  },
+  // With a writeback cache, which daemons without privilege have, the kernel keeps the ctime of files by itself.
+  'that change move the ctime': {
+    needs: 'root',
+    prepare: (d) => {
+      write(d, 'f')
+      markNoDump(d, 'f')
+    },
+    run: (d) => {
+      if (lacking(d)) return
+      const before = lstat(d, 'f').ctimeNs
+      // Longer than a tick of the clock that ctimes are taken from.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30)
+      change(join(d, 'f'), 0, FS_NODUMP_FL)
+      ok(lstat(d, 'f').ctimeNs > before)
     },
   },
   'of a FIFO are none': (d) => {
