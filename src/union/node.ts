@@ -59,8 +59,8 @@ export class Node {
   /** A file of the upper whose data still lives below (metacopy); undefined: not yet asked. */
   dataBelow: boolean | undefined
   copying: Copying | undefined
-  /** Known to have no xattr that users see: asked once, since most files have none and `ls` asks for two of each. */
-  bare = false
+  /** Whether it has no xattr that users see: asked once, since most files have none and `ls` asks for two of each. */
+  bare: boolean | undefined
   /** Its entry in the index of lower files with several links: there it stands, whether or not the upper has a name of it. */
   indexed: IndexEntry | undefined
   /** Key in the table of files with several links, while registered there. */

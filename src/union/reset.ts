@@ -82,7 +82,7 @@ function revert(core: Core, dir: Dir, keep: (child: Dir) => boolean): Result {
   core.dropListing(dir)
   dir.upperLoc.forgetMarks()
   dir.defaultAcl = undefined
-  dir.bare = false
+  dir.bare = undefined
   core.notifier?.attributes(dir.id)
   core.notifier?.pages(dir.id, 0, 0)
   return orphans

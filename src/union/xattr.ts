@@ -33,13 +33,20 @@ function toShown(node: Node, name: Name): Name | undefined {
 /** The layer that holds a node's metadata. */
 const layerOf = (node: Node): Layer => (node instanceof Dir ? (node.locs[0] as Loc) : node.home).layer
 
+/** Names that a list of a file's xattrs holds where it has them. Of others the filesystem says whether it knows them. */
+const LISTED = /^(user|trusted|security)\.|^system\.posix_acl_/
+
 export function getxattr(node: Node, name: Name, dst: Buffer): Result {
   const xattr = toDisk(layerOf(node), name)
-  if (xattr === undefined || node.bare) return -ENODATA
+  if (xattr === undefined) return -ENODATA
+  const listed = LISTED.test(name)
+  if (listed && node.bare === true) return -ENODATA
   const r = locate(node, '.')
   if (r < 0) return r
+  // Most files have none: then one call answers for all.
+  if (node.bare === undefined) node.bare = visibleNames(node) === ''
+  if (listed && node.bare) return -ENODATA
   const n = sys.getXattr(place.fd, place.name, xattr, dst)
-  if (n === -ENODATA) node.bare = visibleNames(node) === ''
   if (n <= 0 || dst.length === 0) return n
   const mapped = mapXattr(name, dst.subarray(0, n), layerOf(node), 'toShown')
   return mapped < 0 ? mapped : n
