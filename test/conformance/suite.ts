@@ -1,25 +1,18 @@
 /** Turns the cases into vitest's tests, for one subject. */
-import { spawn } from 'node:child_process'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { command, environment, type Identity, scratch } from '../support/identity.js'
+import { type Identity, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
 import { type Stage, stage } from '../support/stage.js'
+import { type Outcomes, told } from '../support/told.js'
 import { CASES } from './cases/index.js'
 import type { Job } from './host.js'
 import type { NamedCase } from './kit.js'
 import type { Subject } from './subjects.js'
 
-/** A case that says nothing for so long hangs. */
-const SILENCE_MS = 30_000
-
 /** Where more cases fail it is no accident, and running each again would only take long. */
 const RERUN_AT_MOST = 5
 
-type Outcomes = Map<string, string | undefined>
-
-/** @returns what each case threw, undefined where it passed; a case is missing where the run ended before it */
 async function run(subject: Subject, staged: Stage, names: string[]): Promise<Outcomes> {
   const dir = scratch('conformance', subject.as)
   const job: Job = {
@@ -32,46 +25,9 @@ async function run(subject: Subject, staged: Stage, names: string[]): Promise<Ou
     library: path.join(staged.dir, 'dist/index.js'),
   }
   const host = path.join(staged.dir, 'tests/host.js')
-  const [file = '', ...args] = command(subject.as, [staged.node, host, JSON.stringify(job)])
-  const child = spawn(file, args, {
-    cwd: dir,
-    env: environment(subject.as),
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  })
-  const outcomes: Outcomes = new Map()
-  let stderr = ''
-  let running: string | undefined
-  let hung: string | undefined
-  const kill = (): void => {
-    hung = running ?? 'the mount'
-    try {
-      process.kill(-(child.pid ?? 0), 'SIGKILL')
-    } catch {
-      // It ended by itself meanwhile.
-    }
-  }
-  let watchdog = setTimeout(kill, SILENCE_MS)
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString()
-  })
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    clearTimeout(watchdog)
-    watchdog = setTimeout(kill, SILENCE_MS)
-    const { start, name, error } = JSON.parse(line) as { start?: string; name?: string; error?: string }
-    running = start
-    if (name !== undefined) outcomes.set(name, error)
-  })
-  const status = await new Promise<number | string | null>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('close', (code, signal) => resolve(code ?? signal))
-  })
-  clearTimeout(watchdog)
+  const argv = [staged.node, host, JSON.stringify(job)]
+  const { outcomes, stderr } = await told(subject.as, argv, dir, names)
   discard(dir)
-  const end = hung === undefined ? `ended with ${status}` : `hung in "${hung}" and was killed`
-  for (const name of names) {
-    if (!outcomes.has(name)) outcomes.set(name, `did not run: the host ${end}\n${stderr}`)
-  }
   if (stderr !== '') console.error(`${label(subject)}:\n${stderr}`)
   return outcomes
 }
