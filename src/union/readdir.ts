@@ -23,6 +23,9 @@ const SMALL = 2 ** 15
 const LARGE = 2 ** 26
 const NO_END = LARGE - 1
 
+/** After the last entry: more than any other cookie of its span. */
+const endOf = (span: number): number => span ** 2 - 1
+
 const spanOf = (cookie: number): number => (cookie < SMALL ** 2 ? SMALL : LARGE)
 
 /** Lists from `cookie` on. A name that cannot be looked up in a `plus` listing is listed without attributes. */
@@ -30,7 +33,8 @@ export function readdir(core: Core, dir: Dir, cookie: number, plus: boolean, sin
   if (dir.removed) return 0
   const listing = listingOf(core, dir)
   if (typeof listing === 'number') return listing
-  const begins = cookie === 0
+  if (cookie === endOf(SMALL) || cookie === endOf(LARGE)) return 0
+  const begins = cookie === 0 || isNoOnes(listing, cookie)
   const end = begins ? Math.min(listing.names.length, NO_END) : Math.floor(cookie / spanOf(cookie))
   const span = end + DOTS < SMALL ? SMALL : LARGE
   const from = begins ? 0 : cookie % span
@@ -50,11 +54,21 @@ export function readdir(core: Core, dir: Dir, cookie: number, plus: boolean, sin
     if (type === DT_UNKNOWN) continue
     const name = listing.names[at] as Name
     if (!sink.room(name)) return 0
-    const next = base + at + DOTS + 1
+    const next = at + 1 === end && !listing.renewed ? endOf(span) : base + at + DOTS + 1
     if (plus && lookup(core, dir, name, entry) === 0) sink.add(name, entry.attr.ino, type, next, entry)
     else sink.add(name, numberAt(core, dir, listing, at, name), type, next, undefined)
   }
   return 0
+}
+
+/**
+ * Whether no stream was given a cookie: it lies beyond its own end. Who seeks to one all the same, as if cookies were
+ * offsets, must find entries there.
+ */
+function isNoOnes(listing: Listing, cookie: number): boolean {
+  const span = spanOf(cookie)
+  const end = Math.floor(cookie / span)
+  return !listing.renewed && end !== NO_END && cookie % span > Math.max(end + 1, DOTS)
 }
 
 function listingOf(core: Core, dir: Dir): Listing | Result {

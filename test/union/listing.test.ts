@@ -48,6 +48,29 @@ describe('a listing', () => {
     expect(c.list().length).toBeGreaterThan(many)
   })
 
+  it('gives an entry at every place below its last one, whether a reader was told of it or not (generic/676)', () => {
+    stack = new Stack()
+    plant(stack.upper, Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`${i}`, ''])))
+    const c = stack.open()
+    const all = c.readdir('', 0, false, 1000)
+    expect(all.length).toBe(52)
+    const told = all.map(({ next }) => next)
+    expect(told).toEqual([...told].sort((a, b) => a - b))
+    const last = told.at(-2) ?? 0
+    for (let cookie = 1; cookie < last; cookie += 1009)
+      expect(c.readdir('', cookie, false, 1).length, `${cookie}`).toBe(1)
+    for (const [i, cookie] of told.entries())
+      expect(c.readdir('', cookie, false, 1)[0]?.name).toBe(all[i + 1]?.name)
+  })
+
+  it('of an empty directory ends', () => {
+    stack = new Stack()
+    const c = stack.open()
+    const dots = c.readdir('', 0, false, 10)
+    expect(dots.map(({ name }) => name)).toEqual(['.', '..'])
+    expect(c.readdir('', dots[1]?.next ?? 0, false, 10)).toEqual([])
+  })
+
   it('that was dropped meanwhile is read on to its end', () => {
     stack = new Stack()
     for (let i = 0; i < 20; i++) fs.writeFileSync(path.join(stack.lower, `${i}`), '')
