@@ -119,6 +119,8 @@ function optionLine(options: NativeOptions, root: boolean): string {
     `entry_timeout=${timeout}`,
     `negative_timeout=${timeout}`,
     `attr_timeout=${attributes}`,
+    // As root's mounts over the transport kernel: libfuse 2 leaves devices and set-id bits out unless told otherwise.
+    ...(root ? ['dev', 'suid'] : []),
     ...kernelOptions.filter((option) => option !== 'default_permissions'),
   ]
   // fusermount3, which stands in for libfuse 2's own fusermount, mounts over what is not empty anyway.

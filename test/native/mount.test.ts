@@ -3,10 +3,11 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { EILSEQ, ENOTEMPTY, ERANGE } from '../../src/abi/linux.js'
+import { EILSEQ, ENOTEMPTY, ERANGE, S_IFCHR } from '../../src/abi/linux.js'
 import type { NativeStats } from '../../src/native/counters.js'
+import { makedev } from '../../src/sys/stat.js'
 import { mountsBelow } from '../support/mounts.js'
-import { getxattr, listxattr, SysError, setxattr } from '../support/sys.js'
+import { getxattr, listxattr, mknod, SysError, setxattr } from '../support/sys.js'
 import { type Daemon, daemon } from './daemon.js'
 
 const run = promisify(execFile)
@@ -44,7 +45,14 @@ describe('a stack mounted over fuse-native', () => {
       .readFileSync('/proc/mounts', 'utf8')
       .split('\n')
       .find((l) => l.includes(d.mnt))
-    expect(line).toMatch(/^layerfs \S+ fuse\.layerfs rw,.*default_permissions,allow_other/)
+    expect(line).toMatch(/^layerfs \S+ fuse\.layerfs rw,(?!.*no(dev|suid)).*default_permissions,allow_other/)
+  })
+
+  it('has devices, as a mount over the transport kernel', () => {
+    mknod(path.join(d.mnt, 'null'), S_IFCHR | 0o666, makedev(1, 3))
+    fs.writeFileSync(path.join(d.mnt, 'null'), 'gone')
+    expect(fs.readFileSync(path.join(d.mnt, 'null'), 'utf8')).toBe('')
+    fs.unlinkSync(path.join(d.mnt, 'null'))
   })
 
   it('copies up, whites out, and leaves the lower alone', () => {
@@ -246,7 +254,7 @@ describe('mount options over fuse-native', () => {
 
   it('reach the kernel', async () => {
     d = await daemon(undefined, {
-      kernelOptions: ['ro', 'noatime', 'suid'],
+      kernelOptions: ['ro', 'noatime', 'nodev'],
       fsname: 'a name',
       subtype: 'sub',
     })
