@@ -10,12 +10,23 @@ export interface Stack {
   plain: string
 }
 
-export type StackName = 'tree' | 'flat' | 'repo' | 'large'
+/** The stacks, and how many lowers each has. */
+const LAYERS = {
+  tree: 6,
+  tree1: 1,
+  tree10: 10,
+  tree100: 100,
+  debian: 6,
+  flat: 1,
+  repo: 1,
+  large: 1,
+} as const
+
+export type StackName = keyof typeof LAYERS
 
 /** Changes when the data do: data of another version are made anew. */
-const VERSION = 3
+const VERSION = 4
 const FILES = 20_000
-const LAYERS = 6
 const FLAT = 100_000
 const REPO_FILES = 4_000
 
@@ -32,9 +43,8 @@ export class Data {
   }
 
   stack(name: StackName): Stack {
-    const count = name === 'tree' ? LAYERS : 1
     return {
-      lowers: Array.from({ length: count }, (_, i) => join(this.dir, name, `layer${i}`)),
+      lowers: Array.from({ length: LAYERS[name] }, (_, i) => join(this.dir, name, `layer${i}`)),
       plain: join(this.dir, name, 'plain'),
     }
   }
@@ -54,6 +64,9 @@ export class Data {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(join(this.dir, 'gitconfig'), GIT_CONFIG)
     this.tree()
+    for (const name of ['tree1', 'tree10', 'tree100'] as const) this.spread(name)
+    this.debian()
+    this.npm()
     this.flat()
     this.repo()
     this.large()
@@ -74,9 +87,9 @@ export class Data {
     const { lowers, plain } = this.stack('tree')
     const lists: string[][] = lowers.map(() => [])
     for (const [i, name] of names.entries()) {
-      const at = i % LAYERS
+      const at = i % LAYERS.tree
       lists[at]?.push(name)
-      if (i % 50 === 0) lists[(at + 1) % LAYERS]?.push(name)
+      if (i % 50 === 0) lists[(at + 1) % LAYERS.tree]?.push(name)
     }
     for (const [i, lower] of lowers.entries()) {
       mkdirSync(lower, { recursive: true })
@@ -86,11 +99,51 @@ export class Data {
         `for top in share include lib; do cd /usr/$top; grep -v '^$' ${list} | while read -r f; do [ -f "$f" ] && echo "$f"; done > ${list}.$top || true; tar cf - --no-recursion -T ${list}.$top | tar xf - -C ${lower}; done`,
       )
     }
-    this.whiteouts(lowers[0] as string, lists[LAYERS - 1] ?? [])
+    this.whiteouts(lowers[0] as string, lists[LAYERS.tree - 1] ?? [])
     this.merge('tree', lowers, plain)
     must(`tar cf ${join(this.dir, 'tree.tar')} -C ${plain} .`)
     must(
       `cd ${plain} && find . -type f | LC_ALL=C sort -R --random-source=<(yes) > ${join(this.dir, 'tree.files')}`,
+    )
+  }
+
+  /** The merged tree again, its files dealt out to so many layers. */
+  private spread(name: StackName): void {
+    const { lowers, plain } = this.stack(name)
+    mkdirSync(join(this.dir, name))
+    symlinkSync('../tree/plain', plain)
+    const files = must(`cd ${plain}/. && find . -type f`).trim().split('\n')
+    for (const [i, lower] of lowers.entries()) {
+      mkdirSync(lower)
+      writeFileSync(join(this.dir, 'list'), files.filter((_, at) => at % lowers.length === i).join('\n'))
+      must(`cd ${plain}/. && cpio -pdm --quiet ${lower} < ${join(this.dir, 'list')}`)
+    }
+  }
+
+  /** A Debian root: the files of its packages dealt out by package, as a line of a Containerfile each would have them. */
+  private debian(): void {
+    const { lowers, plain } = this.stack('debian')
+    mkdirSync(join(this.dir, 'debian'))
+    must(`mmdebstrap --quiet --variant=standard --skip=check/empty bookworm ${plain}`)
+    must(
+      `cd ${plain} && ls var/lib/dpkg/info/*.list | awk '{ print > ("${this.dir}/packages" (NR % 5)) }'
+       mkdir ${lowers.join(' ')}
+       for i in 0 1 2 3 4; do
+         xargs cat < ${this.dir}/packages$i | sed 's/^/./' | while IFS= read -r f; do [ -d "$f" ] || [ ! -e "$f" -a ! -L "$f" ] || printf '%s\\n' "$f"; done |
+           cpio -pdm --quiet ${join(this.dir, 'debian')}/layer$i
+       done
+       cp -a ${plain}/. ${lowers[5]}
+       for i in 0 1 2 3 4; do (cd ${join(this.dir, 'debian')}/layer$i && find . ! -type d -print0) | (cd ${lowers[5]} && xargs -0 rm -f); done`,
+    )
+  }
+
+  /** This project's own packages in a cache of npm's, for an install without a network. */
+  private npm(): void {
+    const dir = join(this.dir, 'npm')
+    mkdirSync(dir)
+    must(
+      `cp ${join(import.meta.dirname, '../..')}/package*.json ${dir} && cd ${dir} &&
+       npm ci --ignore-scripts --no-audit --no-fund --loglevel error --cache ${this.dir}/npm-cache && rm -rf node_modules`,
     )
   }
 

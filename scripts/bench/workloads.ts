@@ -52,6 +52,12 @@ export const WORKLOADS: readonly Workload[] = [
   read('ls -l 100k', 'flat', 'ls -l flat > /dev/null'),
   read('git status', 'repo', 'cd repo && git status --short > /dev/null'),
   read('naive diff', 'tree', 'getfattr -R -h -d -m - . > /dev/null'),
+  read('find, 1 layer', 'tree1', 'find . > /dev/null'),
+  read('find, 10 layers', 'tree10', 'find . > /dev/null'),
+  read('find, 100 layers', 'tree100', 'find . > /dev/null'),
+  read('find Debian', 'debian', 'find . > /dev/null'),
+  read('tar Debian', 'debian', 'tar cf - . | cat > /dev/null', 'data'),
+  read('2 x find', 'tree', 'for i in 1 2; do find . -size +1M > /dev/null & done; wait'),
   read('8 x find', 'tree', 'for i in 1 2 3 4 5 6 7 8; do find . -size +1M > /dev/null & done; wait'),
   read('grep -r', 'tree', 'grep -r no-such-text-anywhere . || true', 'data'),
   read('tar out', 'tree', 'tar cf - . | cat > /dev/null', 'data'),
@@ -72,6 +78,11 @@ export const WORKLOADS: readonly Workload[] = [
   ),
   write('create in 100k', 'flat', 'cd flat && for ((i = 0; i < 2000; i++)); do : > new$i; done'),
   write('git clone', 'repo', 'git clone -q repo clone'),
+  write(
+    'npm ci',
+    'flat',
+    'mkdir project && cd project && cp $DATA/npm/package*.json . && npm ci --offline --ignore-scripts --no-audit --no-fund --loglevel error --cache $DATA/npm-cache',
+  ),
   write('make -j2', 'flat', 'cp -r $DATA/project . && cd project && make -s -j2'),
   write(
     'sqlite WAL',
@@ -93,6 +104,7 @@ export const WORKLOADS: readonly Workload[] = [
   change('chmod -R', 'tree', 'chmod -R g-w .'.replace('g-w', 'o-x+r')),
   change('chown -R', 'tree', 'chown -R 12345:12345 .', { rootOnly: true }),
   change('rm -rf', 'tree', 'rm -rf ./*'),
+  change('chown -R Debian', 'debian', 'chown -R 12345:12345 usr', { rootOnly: true }),
   change('rm -rf written', 'repo', 'rm -rf new', { before: 'cp -r repo new', copiesUp: false }),
   change(
     'git add, commit',
