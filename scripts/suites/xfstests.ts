@@ -53,9 +53,14 @@ function environment(place: Place): NodeJS.ProcessEnv {
     FUSE_SUBTYP: '.layerfs',
     TEST_DEV: 'layerfs-test',
     SCRATCH_DEV: 'layerfs-scratch',
-    TEST_FS_MOUNT_OPTS: options('test'),
-    MOUNT_OPTIONS: options('scratch'),
-    PROGRAM: `#!/bin/sh\nexec '${process.execPath}' '${path.join(TOP, 'bin/mount.fuse.layerfs.js')}' "$@"\n`,
+    // By the source's name, since some tests mount without MOUNT_OPTIONS.
+    PROGRAM: `#!/bin/sh
+case $1 in
+layerfs-test) set -- "$@" '${options('test')}' ;;
+layerfs-scratch) set -- "$@" '${options('scratch')}' ;;
+esac
+exec '${process.execPath}' '${path.join(TOP, 'bin/mount.fuse.layerfs.js')}' "$@"
+`,
   }
 }
 
