@@ -3,7 +3,7 @@ import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { O_RDONLY, O_RDWR } from '../../src/abi/linux.js'
 import { getxattr, setxattr } from '../support/sys.js'
-import type { Client } from './client.js'
+import { Client } from './client.js'
 import { Stack } from './stacks.js'
 
 let stack: Stack
@@ -100,6 +100,31 @@ describe('an indexed file', () => {
     c.append('d/c', '!')
     expect([c.text('b'), c.text('d/moved'), c.text('d/c')]).toEqual(['content!', 'content!', 'content!'])
     expect(c.stat('b')).toMatchObject({ mode: 0o100600, nlink: 3 })
+  })
+})
+
+describe('a reset', () => {
+  it('drops what the index led to', () => {
+    open()
+    const c = new Client({ lower: [stack.lower], ephemeral: true, index: true })
+    for (let round = 0; round < 2; round++) {
+      c.append('a', '!')
+      c.unlink('b')
+      const file = c.open('d/c', O_RDWR)
+      c.pwrite(file, 'C')
+      expect(c.fs.reset?.()).toBe(1)
+      expect(c.pread(file, 100).toString()).toBe('Content!')
+      expect(c.statNode(file.node).nlink).toBe(0)
+      c.release(file)
+      expect(c.list()).toEqual(['a', 'b', 'd'])
+      for (const name of ['a', 'b', 'd/c']) {
+        expect(c.text(name)).toBe('content')
+        expect(c.stat(name).nlink).toBe(3)
+      }
+    }
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(1)
+    c.close()
   })
 })
 
