@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { main } from '../dist/compat/main.js'
+import { main } from '../dist/bundle/fuse-layerfs.js'
 
 await main(process.argv.slice(2))

@@ -1,0 +1,43 @@
+/**
+ * Bundles the programs that bin/ starts, and the threads they start, into dist/bundle: part of `npm run build`. A mount
+ * loads three files instead of a hundred, which is a third of what its start costs the processor. Packages stay outside.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { build } from 'esbuild'
+
+const top = join(import.meta.dirname, '..')
+const outdir = join(top, 'dist/bundle')
+
+/** All in one directory: threads are found beside the file that starts them. */
+const ENTRIES = {
+  layerfs: 'src/cli/main.ts',
+  'fuse-layerfs': 'src/compat/main.ts',
+  'mount.fuse.layerfs': 'src/compat/helper.ts',
+  daemon: 'src/cli/daemon.ts',
+  worker: 'src/fuse/worker.ts',
+  linkworker: 'src/export/linkworker.ts',
+}
+
+const { outputFiles } = await build({
+  entryPoints: Object.entries(ENTRIES).map(([out, source]) => ({ out, in: join(top, source) })),
+  outdir,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  packages: 'external',
+  write: false,
+  logLevel: 'warning',
+})
+
+mkdirSync(outdir, { recursive: true })
+// What is the same stays, and what changes does so at once: programs may be starting from here now.
+for (const { path, contents } of outputFiles) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) continue
+  writeFileSync(`${path}.new`, contents)
+  renameSync(`${path}.new`, path)
+}
+const made = new Set(outputFiles.map(({ path }) => basename(path)))
+for (const name of readdirSync(outdir)) if (!made.has(name)) rmSync(join(outdir, name))
