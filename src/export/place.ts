@@ -303,12 +303,10 @@ export class Placer {
     toFd: number,
     name: Name,
   ): Result {
-    let r: Result = 0
-    if ((a.mode & S_IFMT) !== S_IFLNK) r = chmodAt(toFd, name, a.mode & 0o1777)
-    if (r >= 0) {
-      const allowed = (x: string): boolean => this.wanted(x) && !x.includes('security.')
-      r = copyXattrs(from, dirfd, fromName, AS_SHOWN, toFd, name, allowed)
-    }
-    return r < 0 ? r : utimensAt(toFd, name, a.atime, a.atimeNs, a.mtime, a.mtimeNs)
+    const allowed = (x: string): boolean => this.wanted(x) && !x.includes('security.')
+    let r = copyXattrs(from, dirfd, fromName, AS_SHOWN, toFd, name, allowed)
+    if (r >= 0) r = utimensAt(toFd, name, a.atime, a.atimeNs, a.mtime, a.mtimeNs)
+    // Last: a mode may forbid the owner the rest.
+    return r < 0 || (a.mode & S_IFMT) === S_IFLNK ? r : chmodAt(toFd, name, a.mode & 0o1777)
   }
 }

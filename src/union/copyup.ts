@@ -25,7 +25,7 @@ import { enterIndex, linkUp, withdraw } from './index.js'
 import type { Loc } from './loc.js'
 import { completeData, redirectData } from './metacopy.js'
 import { containerOf, Dir, type Link, type Node, putFirst } from './node.js'
-import { keepTimes, markImpure } from './upperdir.js'
+import { keepTimes, letMove, markImpure } from './upperdir.js'
 import { discard, type Workdir } from './workdir.js'
 
 /**
@@ -60,8 +60,10 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   if (r === 1) {
     r = linkUp(core, node, parent, node.name)
     if (r < 0) withdraw(node)
-  } else if (r >= 0)
-    r = keepTimes(toFd, () => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE))
+  } else if (r >= 0) {
+    const move = (): Result => renameAt(workdir.fd, temporary, toFd, node.name, RENAME_NOREPLACE)
+    r = keepTimes(toFd, node instanceof Dir ? () => letMove(workdir.fd, temporary, move) : move)
+  }
   if (r < 0) {
     discard(workdir, temporary)
     return r === -EEXIST ? -EIO : r

@@ -1,12 +1,12 @@
 /** Owner, mode, times, xattrs and ACLs of a file, carried from one layer to another; no failure is swallowed. */
 
-import { EINVAL, EOPNOTSUPP, EOVERFLOW } from '../abi/linux.js'
+import { EINVAL, EOPNOTSUPP, EOVERFLOW, S_IFLNK, S_IFMT } from '../abi/linux.js'
 import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY, FUSE_OVERLAYFS_PREFIX, overlayPrefix } from '../abi/overlay.js'
 import { type IdMap, mapAcl, mapCapability } from '../idmap.js'
 import { utimensAt } from '../sys/stat.js'
 import { readXattr, setXattr, xattrNames } from '../sys/xattr.js'
 import type { Attr, Name, Result } from '../vfs.js'
-import { setIdentity, xattrOnDisk, xattrShown } from './override.js'
+import { setIdentity, setMode, setOwner, xattrOnDisk, xattrShown } from './override.js'
 
 const INTERNAL_PREFIXES: readonly string[] = [
   overlayPrefix('trusted'),
@@ -56,11 +56,17 @@ export function copyMetadata(
   const uid = to.uids.toDisk(from.uids.toShown(attr.uid))
   const gid = to.gids.toDisk(from.gids.toShown(attr.gid))
   if (uid < 0 || gid < 0) return -EOVERFLOW
-  let r = setIdentity(to, toFd, name, uid, gid, attr.mode, attr.rdev)
+  const plain = to.override === undefined
+  let r = plain
+    ? setOwner(to, toFd, name, uid, gid)
+    : setIdentity(to, toFd, name, uid, gid, attr.mode, attr.rdev)
   if (r < 0) return r
   r = copyXattrs(from, dirfd, fromName, to, toFd, name, wanted)
   if (r < 0) return r
-  return utimensAt(toFd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+  r = utimensAt(toFd, name, attr.atime, attr.atimeNs, attr.mtime, attr.mtimeNs)
+  // Last: a mode may forbid its owner the rest.
+  if (r < 0 || !plain || (attr.mode & S_IFMT) === S_IFLNK) return r
+  return setMode(to, toFd, name, attr.mode & 0o7777)
 }
 
 /** The xattrs of a file, ACLs among them, for a new file: arguments as copyMetadata's. */

@@ -32,11 +32,10 @@ function plain(argv: readonly string[]): Ran {
 }
 const shell = (script: string): Ran => plain(['bash', '-euc', script])
 
-const mount = (...more: string[]): Ran =>
-  plain([
-    ...[s.node, path.join(s.dir, 'bin/layerfs.js'), 'mount', '--override', 'xattr'],
-    ...['--lower', 'lower', '--upper', 'upper', '--work', 'work', ...more, 'mnt'],
-  ])
+const layerfs = (...words: string[]): Ran => plain([s.node, path.join(s.dir, 'bin/layerfs.js'), ...words])
+
+const LAYERS = ['--lower', 'lower', '--upper', 'upper', '--work', 'work']
+const mount = (...more: string[]): Ran => layerfs('mount', '--override', 'xattr', ...LAYERS, ...more, 'mnt')
 
 /** An archive as root makes them: owners, set-id bits, files that nobody may read. */
 function archive(): void {
@@ -106,6 +105,68 @@ describe('a plain user', () => {
       shell('stat -c "%u:%g %a %F %t:%T" mnt/null; chown 7:8 mnt/null; stat -c "%u:%g %F" mnt/null').stdout,
     ).toBe('0:0 666 character special file 1:3\n7:8 character special file\n')
     expect(shell('fusermount3 -u mnt').code).toBe(0)
+  })
+
+  test('changes files of his own that are read-only or closed to himself', () => {
+    const make =
+      'cd lower; echo r >readonly; chmod 400 readonly; mkdir shut; echo s >shut/file; chmod 0 shut/file'
+    expect(shell(`${make}; chmod 500 shut`)).toMatchObject({ code: 0, stderr: '' })
+    expect(mount().code).toBe(0)
+    const change =
+      'cd mnt; echo more >>readonly; cat readonly; chmod 0 readonly; cat readonly; echo x >>readonly; rm readonly; cat shut/file || rm shut/file; rmdir shut; ls -A'
+    expect(shell(change)).toEqual({
+      code: 0,
+      stdout: 'r\nmore\nr\nmore\n',
+      stderr: 'cat: shut/file: Permission denied\n',
+    })
+    expect(shell('fusermount3 -u mnt; stat -c %a lower/readonly lower/shut/file').stdout).toBe('400\n0\n')
+  })
+
+  test('without the option too, where they have xattrs that only a writer may set', () => {
+    const keep = 'setfattr -n user.x -v kept'
+    const make = `cd lower; mkdir -p d/e; echo r >f; echo s >d/file; ${keep} f d; chmod 400 f; chmod 500 d d/e`
+    expect(shell(make)).toMatchObject({ code: 0, stderr: '' })
+    expect(layerfs('mount', ...LAYERS, 'mnt').code).toBe(0)
+    const change =
+      'cd mnt; ln f again; chmod 440 f; touch -d @1 d; echo more >>d/file; chmod 700 d/e; getfattr -h --only-values -n user.x f d'
+    expect(shell(change)).toEqual({ code: 0, stdout: 'keptkept', stderr: '' })
+    expect(shell('stat -c "%a %Y" mnt/d; stat -c %a mnt/again mnt/d/e; cat mnt/d/file').stdout).toBe(
+      '500 1\n440\n700\ns\nmore\n',
+    )
+    expect(
+      shell('chmod 700 mnt/d; rm -rf mnt/d; fusermount3 -u mnt; stat -c %a lower/d lower/d/e').stdout,
+    ).toBe('500\n500\n')
+  })
+
+  test('makes FIFOs and sockets; a device takes privilege', () => {
+    expect(mount().code).toBe(0)
+    const fifo = 'mknod mnt/pipe p; chown 9:10 mnt/pipe; stat -c "%F %u:%g" mnt/pipe'
+    expect(shell(fifo)).toEqual({ code: 0, stdout: 'fifo 9:10\n', stderr: '' })
+    expect(shell('mknod mnt/null c 1 3').stderr).toContain('Operation not permitted')
+    expect(shell('fusermount3 -u mnt; stat -c %u upper/pipe').stdout).toBe(`${plainUser().uid}\n`)
+  })
+
+  test('exports such a tree as far as it can be his, and packs it whole', () => {
+    expect(mount().code).toBe(0)
+    expect(shell('tar --same-owner -xpf root.tar -C mnt; fusermount3 -u mnt').code).toBe(0)
+    const exported = layerfs('export', '--override', 'xattr', '--lower', 'upper', 'out')
+    expect(exported).toMatchObject({ code: 0, stderr: expect.stringContaining('belong to you instead') })
+    expect(fs.readFileSync(at('out/root/note'), 'utf8')).toBe('note')
+    for (const name of ['root', 'root/note', 'etc/shadow', 'bin/su']) {
+      const { uid, mode } = fs.statSync(at('out', name))
+      expect([name, uid]).toEqual([name, plainUser().uid])
+      expect([name, mode & 0o7777]).toEqual([
+        name,
+        { root: 0, 'root/note': 0o400, 'etc/shadow': 0, 'bin/su': 0o755 }[name],
+      ])
+    }
+    const packed = shell(
+      `"${s.node}" "${s.dir}/bin/layerfs.js" diff --override xattr --tar --upper upper --lower lower >layer.tar
+      tar -tvf layer.tar --numeric-owner | awk '{ print $1, $2, $6 }' | sort -k 3`,
+    )
+    expect(packed).toMatchObject({ code: 0, stderr: '' })
+    expect(packed.stdout).toContain('---------- 0/42 etc/shadow')
+    expect(packed.stdout).toContain('-rwsr-xr-x 0/0 bin/su')
   })
 
   test('nobody else may enter, root neither', () => {
