@@ -3,7 +3,7 @@
  * directory itself) and is never followed; with an empty name it is the open file `dirfd`, which may not be O_PATH.
  */
 
-import { ERANGE, XATTR_SIZE_MAX } from '../abi/linux.js'
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, ERANGE, XATTR_SIZE_MAX } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
 import { bind, cstr, result } from './libc.js'
 
@@ -16,9 +16,19 @@ const c = {
   lset: bind('int lsetxattr(const void *, const void *, const void *, size_t, int)'),
   llist: bind('long llistxattr(const void *, void *, size_t)'),
   lremove: bind('int lremovexattr(const void *, const void *)'),
+  listAt: bind('long syscall(long, int, const void *, unsigned int, void *, size_t)'),
 }
 
-/** xattr calls that take a directory and a name do not exist before Linux 6.13; /proc reaches the same file without walking a path. */
+/** listxattrat(2), which glibc does not have: the same number on every architecture of ours. */
+const SYS_LISTXATTRAT = 465
+
+const listAt = (dirfd: number, name: string, dst: Buffer): Result =>
+  result(c.listAt(SYS_LISTXATTRAT, dirfd, cstr(name), AT_SYMLINK_NOFOLLOW, dst, dst.length))
+
+/** Linux 6.13 has it; a sandbox may refuse it. */
+const hasListAt = listAt(AT_FDCWD, '/', Buffer.alloc(0)) >= 0
+
+/** Most xattr calls take no directory; /proc reaches the same file without walking a path of the layer's. */
 const through = (dirfd: number, name: string): Buffer => cstr(`/proc/self/fd/${dirfd}/${name}`)
 
 /** @returns the value's size; an empty `dst` asks for the size alone. -ENODATA where there is none, -ERANGE where it does not fit */
@@ -39,7 +49,11 @@ export const setXattr = (dirfd: number, name: string, xattr: string, value: Buff
 
 /** @returns the size of the list of NUL-ended names; sizes as getXattr */
 export const listXattr = (dirfd: number, name: string, dst: Buffer): Result =>
-  result(name.length === 0 ? c.flist(dirfd, dst, dst.length) : c.llist(through(dirfd, name), dst, dst.length))
+  name.length === 0
+    ? result(c.flist(dirfd, dst, dst.length))
+    : hasListAt
+      ? listAt(dirfd, name, dst)
+      : result(c.llist(through(dirfd, name), dst, dst.length))
 
 export const removeXattr = (dirfd: number, name: string, xattr: string): Result =>
   result(
