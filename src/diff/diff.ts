@@ -4,7 +4,7 @@ import { realpathSync } from 'node:fs'
 import { loadHash } from '../export/facts.js'
 import { closeLayers, openLayers, type ReadOptions, type Source, sourceOf } from '../export/source.js'
 import type { LayerSpec } from '../options.js'
-import { type Change, type CompareOptions, compare, type Kind } from './compare.js'
+import { type Change, type CompareOptions, compare } from './compare.js'
 
 /** Two stacks, and what leads from the one to the other. */
 export interface Diff {
@@ -52,7 +52,3 @@ export async function diffStacks<T>(
     closeLayers(opened)
   }
 }
-
-/** The letter that podman and docker give a change. */
-export const letterOf = (kind: Kind): 'A' | 'C' | 'D' =>
-  kind === 'added' ? 'A' : kind === 'deleted' ? 'D' : 'C'

@@ -2,8 +2,8 @@
 
 import { AssertionError } from 'node:assert'
 import { LayerfsError } from '../errors.js'
-import { type Changed, verdict } from './changes.js'
 import { type Fixture, type FixtureOptions, fixture } from './fixture.js'
+import { type Changed, verdict } from './verdict.js'
 
 type Hook = (run: () => Promise<void>) => unknown
 

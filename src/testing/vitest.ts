@@ -1,8 +1,8 @@
 /** `layerfs/vitest`: a test that comes with a fixture, and matchers for what it has changed. */
 
 import { expect, type TestAPI, test } from 'vitest'
-import { type Changed, verdict } from './changes.js'
 import { type Fixture, type FixtureOptions, fixture } from './fixture.js'
+import { type Changed, verdict } from './verdict.js'
 
 export interface FixtureTestOptions extends FixtureOptions {
   /**
