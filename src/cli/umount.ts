@@ -104,7 +104,7 @@ async function freeDead(): Promise<number> {
     take(m, true)
     print(`freed ${m.mountpoint}`)
   }
-  const { freeStale } = await import('../testing/place.js')
+  const { freeStale } = await import('../testing/stale.js')
   const left = freeStale()
   for (const path of left) print(`removed ${path}`)
   return dead.length + left.length

@@ -1,21 +1,28 @@
 /** A fixture that is a copy, for where nothing can be mounted. Each step costs what the whole fixture costs. */
 
-import { lstatSync, mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { AT_FDCWD, EEXIST, S_IFCHR } from '../abi/linux.js'
-import { commitUpper } from '../commit/commit.js'
-import { exportTree } from '../export/export.js'
-import type { ReadOptions } from '../export/source.js'
-import { check } from '../export/walk.js'
-import type { LayerSpec, MountInput } from '../options.js'
-import { bytesOf } from '../sys/libc.js'
-import { mknodAt } from '../sys/name.js'
-import { changesOf, type FixtureChange, patchBetween } from './changes.js'
+import { mkdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { FixtureChange } from './changes.js'
+import { emptyOut } from './contents.js'
 import type { Fixture, Leak, Snapshot } from './fixture.js'
 import { leaksIn, tellLeaks } from './leaks.js'
-import { givesAway, mustBeKept, mustBeNew, stackOf } from './mounted.js'
-import { emptyOut, moveAll } from './move.js'
-import { Place } from './place.js'
+import { mustBeKept, mustBeNew } from './misuse.js'
+import { type Keeper, Place } from './place.js'
+
+/** How one fixture is copied and compared: with all that Linux knows of a file, or with what every system does. */
+export interface Copier {
+  readonly keeper: Keeper
+  /** Fills an empty directory with what the fixture directories show. */
+  fill(dir: string): Promise<void>
+  /** Fills an empty directory with what another holds. */
+  copy(from: string, dir: string): Promise<void>
+  /** Moves all that `from` holds, and how it looks itself, to the empty `to`, and removes it. */
+  moveAll(from: string, to: string): void
+  diff(path: string): Promise<FixtureChange[]>
+  patch(path: string): Promise<string>
+  /** Makes `dir` a layer that holds the changes. */
+  commit(path: string, dir: string): Promise<void>
+}
 
 export class CopiedFixture implements Fixture {
   readonly how = 'copy'
@@ -24,21 +31,19 @@ export class CopiedFixture implements Fixture {
 
   private constructor(
     private readonly place: Place,
-    private readonly lowers: readonly LayerSpec[],
-    private readonly read: ReadOptions,
+    private readonly copier: Copier,
   ) {}
 
   get path(): string {
     return this.place.path
   }
 
-  static async open(input: MountInput): Promise<CopiedFixture> {
-    const place = Place.make()
+  static async open(copier: Copier): Promise<CopiedFixture> {
+    const place = Place.make(copier.keeper)
     try {
-      const { lowers, read } = stackOf({ ...input, mountpoint: place.path })
-      await exportTree(lowers, place.path, { ...read, link: 'clone', into: true })
+      await copier.fill(place.path)
       place.use()
-      return new CopiedFixture(place, lowers, read)
+      return new CopiedFixture(place, copier)
     } catch (error) {
       place.remove()
       throw error
@@ -47,45 +52,38 @@ export class CopiedFixture implements Fixture {
 
   async diff(): Promise<FixtureChange[]> {
     this.place.mustBeThere()
-    // Who may not give files away has copies that are all his own.
-    const owners = givesAway() ? {} : { squashUid: 0, squashGid: 0 }
-    return changesOf(this.lowers, [{ path: this.path }], { ...this.read, ...owners })
+    return this.copier.diff(this.path)
   }
 
   async patch(): Promise<string> {
     this.place.mustBeThere()
-    return patchBetween(this.lowers, [{ path: this.path }], this.read)
+    return this.copier.patch(this.path)
   }
 
   reset(): Promise<Leak[]> {
-    return this.become(this.lowers, this.read)
+    return this.become((dir) => this.copier.fill(dir))
   }
 
   async snapshot(): Promise<Snapshot> {
     this.place.mustBeThere()
     this.snapshots++
     const path = join(this.place.base, `snapshot${this.snapshots}`)
-    await exportTree([{ path: this.path }], path, { link: 'clone' })
+    mkdirSync(path)
+    await this.copier.copy(this.path, path)
     return { path }
   }
 
-  async restore(snapshot: Snapshot): Promise<Leak[]> {
-    mustBeKept(snapshot)
-    return this.become([{ path: snapshot.path }], {})
+  restore(snapshot: Snapshot): Promise<Leak[]> {
+    return this.become((dir) => {
+      mustBeKept(snapshot)
+      return this.copier.copy(snapshot.path, dir)
+    })
   }
 
   async commit(dir: string): Promise<void> {
     this.place.mustBeThere()
     mustBeNew(dir)
-    await commitUpper(this.path, dir, { lower: this.lowers })
-    for (const { path, change } of await this.diff()) {
-      if (change !== 'D') continue
-      const place = join(dir, path)
-      // A directory that is left as it was, but for what is missing in it, is not in the layer yet.
-      mkdirSync(dirname(place), { recursive: true, mode: lstatSync(dirname(join(this.path, path))).mode })
-      const r = mknodAt(AT_FDCWD, bytesOf(place), S_IFCHR, 0)
-      if (r !== -EEXIST) check(r, 'make a whiteout at', bytesOf(place))
-    }
+    await this.copier.commit(this.path, dir)
   }
 
   async unmount(): Promise<void> {
@@ -97,13 +95,20 @@ export class CopiedFixture implements Fixture {
   }
 
   /** Replaces all that is there. The directory itself stays the one it was: it may be a working directory. */
-  private async become(layers: readonly LayerSpec[], options: ReadOptions): Promise<Leak[]> {
+  private async become(fill: (dir: string) => Promise<void>): Promise<Leak[]> {
     this.place.mustBeThere()
-    const copy = join(this.place.base, 'next')
-    await exportTree(layers, copy, { ...options, link: 'clone' })
+    const next = join(this.place.base, 'next')
+    mkdirSync(next)
+    try {
+      await fill(next)
+    } catch (error) {
+      emptyOut(next)
+      rmdirSync(next)
+      throw error
+    }
     emptyOut(this.path)
     const leaks = leaksIn(this.path)
-    moveAll(copy, this.path)
+    this.copier.moveAll(next, this.path)
     return leaks.length === 0 ? [] : tellLeaks(leaks, this.path, leaks.length)
   }
 }

@@ -2,10 +2,9 @@
 
 import { type ErrorCode, LayerfsError } from '../errors.js'
 import type { LayerInput, MountInput } from '../options.js'
+import { onLinux } from '../platform.js'
 import type { FixtureChange } from './changes.js'
 import { CopiedFixture } from './copied.js'
-import { MountedFixture } from './mounted.js'
-import { freeStaleOnce } from './place.js'
 
 export interface FixtureOptions
   extends Omit<
@@ -80,15 +79,42 @@ export async function fixture(options: FixtureOptions): Promise<Fixture> {
     throw new LayerfsError('USAGE', 'no fixture directory given: fixture({ lower: DIR })')
   if (fallback !== undefined && fallback !== 'copy')
     throw new LayerfsError('USAGE', `there is no fallback ${String(fallback)}: the only one is 'copy'`)
-  const lowers = isList(lower) ? [...lower] : [lower]
-  freeStaleOnce()
+  const input: MountInput = { ...rest, lower: isList(lower) ? [...lower] : [lower] }
+  if (!swept) await freeStale()
+  swept = true
+  if (!onLinux()) return portableFixture(input, fallback)
+  const { MountedFixture } = await import('./mounted.js')
   try {
-    return await MountedFixture.open({ ...rest, lower: lowers })
+    return await MountedFixture.open(input)
   } catch (error) {
     if (fallback !== 'copy' || !(error instanceof LayerfsError) || !NO_MOUNTS.has(error.code)) throw error
     process.emitWarning(`fixtures are copied, as nothing can be mounted: ${error.message}`, 'LayerfsWarning')
-    return CopiedFixture.open({ ...rest, lower: lowers })
+    const { exactCopier } = await import('./exact.js')
+    return CopiedFixture.open(exactCopier(input))
   }
+}
+
+async function portableFixture(input: MountInput, fallback: 'copy' | undefined): Promise<Fixture> {
+  if (fallback !== 'copy')
+    throw new LayerfsError('UNSUPPORTED', "FUSE mounts need Linux: set fallback: 'copy' to work on a copy")
+  process.emitWarning(
+    'fixtures are copied, as FUSE mounts need Linux: without owners, xattrs, hard links and special files',
+    'LayerfsWarning',
+  )
+  const { portableCopier } = await import('./portable.js')
+  return CopiedFixture.open(portableCopier(input))
+}
+
+let swept = false
+
+/**
+ * Frees what fixtures of processes that have ended without unmounting left under the temporary directory: dead mounts,
+ * uppers, copies. The first fixture of a process does so too.
+ *
+ * @returns the directories that are gone now
+ */
+export async function freeStale(): Promise<string[]> {
+  return onLinux() ? (await import('./stale.js')).freeStale() : (await import('./owner.js')).freeOrphans()
 }
 
 const isList = (lower: FixtureOptions['lower']): lower is readonly LayerInput[] => Array.isArray(lower)

@@ -1,6 +1,5 @@
 /** A fixture that is mounted. */
 
-import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../abi/linux.js'
 import { commitUpper } from '../commit/commit.js'
@@ -14,8 +13,10 @@ import { geteuid, inFirstUserNamespace } from '../sys/thread.js'
 import { changesOf, type FixtureChange, patchBetween } from './changes.js'
 import type { Fixture, Leak, Snapshot } from './fixture.js'
 import { leaksIn, tellLeaks } from './leaks.js'
+import { mustBeKept, mustBeNew } from './misuse.js'
 import { moveAll } from './move.js'
 import { Place } from './place.js'
+import { flocks } from './stale.js'
 
 /** The layers and how they are read, from what was asked for. */
 export function stackOf(input: MountInput): { lowers: LayerSpec[]; read: ReadOptions } {
@@ -31,21 +32,6 @@ export function stackOf(input: MountInput): { lowers: LayerSpec[]; read: ReadOpt
       ...(squashGid === undefined ? {} : { squashGid }),
     },
   }
-}
-
-/** @throws LayerfsError USAGE where the fixture that took the snapshot is gone */
-export function mustBeKept({ path }: Snapshot): void {
-  if (!existsSync(path))
-    throw new LayerfsError(
-      'USAGE',
-      `the snapshot ${path} is gone: it lives as long as the fixture that took it`,
-    )
-}
-
-/** @throws LayerfsError ALREADY_EXISTS */
-export function mustBeNew(dir: string): void {
-  if (existsSync(dir))
-    throw new LayerfsError('ALREADY_EXISTS', `${dir} exists: choose another name`, { path: dir })
 }
 
 /** Whether this process may give files to anybody. */
@@ -70,7 +56,7 @@ export class MountedFixture implements Fixture {
   }
 
   static async open(input: MountInput): Promise<MountedFixture> {
-    const place = Place.make()
+    const place = Place.make(flocks)
     const { path } = place
     try {
       // The other transport shares this thread: synchronous calls would hang. Nobody keeps the upper: nothing is synced.

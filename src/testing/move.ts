@@ -1,6 +1,6 @@
-/** Filling a directory that has to stay the one it is. */
+/** Filling a directory that has to stay the one it is, with all that Linux knows of it. */
 
-import { readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { rmdirSync } from 'node:fs'
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from '../abi/linux.js'
 import { check } from '../export/walk.js'
 import { close, open } from '../sys/file.js'
@@ -8,34 +8,25 @@ import { bytesOf } from '../sys/libc.js'
 import { chmodAt, chownAt, stat, utimensAt } from '../sys/stat.js'
 import { readXattr, removeXattr, setXattr, xattrNames } from '../sys/xattr.js'
 import { Attr } from '../vfs.js'
+import { moveContents } from './contents.js'
 
 /** Moves all that `from` holds to the empty `to` on the same filesystem, gives it the look of `from`, and removes that. */
 export function moveAll(from: string, to: string): void {
-  const names = readdirSync(from, 'buffer')
-  likeDirectory(from, to, () => {
-    for (const name of names) renameSync(within(from, name), within(to, name))
-  })
+  likeDirectory(from, to, () => moveContents(from, to))
   rmdirSync(from)
 }
 
-/** Removes all that a directory holds. */
-export function emptyOut(dir: string): void {
-  for (const name of readdirSync(dir, 'buffer')) rmSync(within(dir, name), { recursive: true, force: true })
-}
-
-const within = (dir: string, name: Buffer): Buffer => Buffer.concat([Buffer.from(`${dir}/`), name])
-
 const attr = new Attr()
 
-/** Gives a directory the owner, mode, xattrs and times that another had before `change` changed both. */
-function likeDirectory(from: string, to: string, change: () => void): void {
+/** Gives a directory the owner, mode, xattrs and times that another had before `change`, if anything, changed both. */
+export function likeDirectory(from: string, to: string, change?: () => void): void {
   const fds = [from, to].map((path) => open(AT_FDCWD, bytesOf(path), O_RDONLY | O_DIRECTORY))
   const [a = -1, b = -1] = fds
   try {
     check(a, 'open', bytesOf(from))
     check(b, 'open', bytesOf(to))
     check(stat(a, attr), 'look at', bytesOf(from))
-    change()
+    change?.()
     check(chownAt(b, '', attr.uid, attr.gid), 'give', bytesOf(to))
     check(chmodAt(b, '.', attr.mode & 0o7777), 'set the mode of', bytesOf(to))
     const [had, has] = [xattrsOf(b), xattrsOf(a)]

@@ -1,13 +1,11 @@
-/** Where fixtures stand: a locked directory each under the temporary one, and how those of dead processes are freed. */
+/** Where fixtures stand: a directory each under the temporary one, and how those of dead processes are found. */
 
-import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -15,26 +13,26 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import {
-  AT_FDCWD,
-  EPERM,
-  MNT_DETACH,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_RDONLY,
-  UMOUNT_NOFOLLOW,
-} from '../abi/linux.js'
-import { errnoText, LayerfsError } from '../errors.js'
-import { close, flock, LOCK_EX, LOCK_NB, open } from '../sys/file.js'
-import { bytesOf } from '../sys/libc.js'
-import { mounts, umount } from '../sys/mount.js'
-import { geteuid } from '../sys/thread.js'
+import { LayerfsError } from '../errors.js'
 
 const PREFIX = 'layerfs-fixture-'
-/** Its name until it is locked: nobody takes it for one whose owner is gone. */
-const UNLOCKED = 'layerfs-new-'
+/** Its name until its owner is marked: nobody takes it for one whose owner is gone. */
+const UNMARKED = 'layerfs-new-'
 /** The link in it to an upper that lies elsewhere. */
-const UPPER = 'upper'
+export const UPPER = 'upper'
+
+/** How a directory is marked as a living process's own: as the system allows. */
+export interface Keeper {
+  /**
+   * Marks one as this process's for as long as the process lives.
+   *
+   * @returns gives it up
+   * @throws LayerfsError IO
+   */
+  take(dir: string): () => void
+  /** Directories on which something is mounted. */
+  mountpoints(): readonly string[]
+}
 
 /** A directory that is this process's own for as long as the process lives. */
 export class Place {
@@ -42,7 +40,8 @@ export class Place {
 
   private constructor(
     readonly base: string,
-    private readonly lock: number,
+    private readonly keeper: Keeper,
+    private readonly giveUp: () => void,
   ) {}
 
   /** What a test sees: a mountpoint, or a directory of its own. */
@@ -51,14 +50,14 @@ export class Place {
   }
 
   /** @throws LayerfsError IO */
-  static make(): Place {
-    const made = mkdtempSync(join(realpathSync(tmpdir()), UNLOCKED))
-    const lock = lockDir(made)
-    if (lock < 0) throw new LayerfsError('IO', `cannot lock ${made}: ${errnoText(lock)}`, { errno: -lock })
-    const place = new Place(join(dirname(made), PREFIX + basename(made).slice(UNLOCKED.length)), lock)
-    renameSync(made, place.base)
+  static make(keeper: Keeper): Place {
+    const made = mkdtempSync(join(realpathSync(tmpdir()), UNMARKED))
+    const giveUp = keeper.take(made)
+    const base = join(dirname(made), PREFIX + basename(made).slice(UNMARKED.length))
+    const place = new Place(base, keeper, giveUp)
+    renameSync(made, base)
     // Programs that a test starts as other users pass through here.
-    chmodSync(place.base, 0o711)
+    chmodSync(base, 0o711)
     mkdirSync(place.path)
     return place
   }
@@ -71,7 +70,7 @@ export class Place {
   use(upper?: string): void {
     if (upper !== undefined) symlinkSync(upper, join(this.base, UPPER))
     live.add(this)
-    if (!hooked) process.on('exit', removeAll)
+    if (!hooked) process.on('exit', () => removeAll(this.keeper))
     hooked = true
   }
 
@@ -87,7 +86,7 @@ export class Place {
     this.removed = true
     live.delete(this)
     rmSync(this.base, { recursive: true, force: true })
-    close(this.lock)
+    this.giveUp()
   }
 }
 
@@ -95,80 +94,27 @@ const live = new Set<Place>()
 let hooked = false
 
 /** At the process's exit, where unmounting may have failed. */
-function removeAll(): void {
-  const mounted = new Set(mounts().map((m) => m.mountpoint))
+function removeAll(keeper: Keeper): void {
+  const mounted = new Set(keeper.mountpoints())
   for (const place of live) if (!mounted.has(place.path)) place.remove()
 }
 
-/** @returns a descriptor that holds the lock, -EAGAIN where another process does */
-function lockDir(path: string): number {
-  const fd = open(AT_FDCWD, bytesOf(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-  if (fd < 0) return fd
-  const r = flock(fd, LOCK_EX | LOCK_NB)
-  if (r < 0) close(fd)
-  return r < 0 ? r : fd
-}
-
-let swept = false
-
-/** `freeStale`, the first time this process asks. */
-export function freeStaleOnce(): void {
-  if (!swept) freeStale()
-  swept = true
-}
-
 /**
- * Frees what fixtures of processes that have ended without unmounting left under the temporary directory: dead mounts,
- * uppers, copies.
+ * Goes through the places of this user.
  *
- * @returns the directories that are gone now
+ * @param free removes one unless its owner lives, and says whether it did
+ * @returns those that are gone now
  */
-export function freeStale(): string[] {
+export function sweep(free: (under: string, base: string) => boolean): string[] {
   const under = realpathSync(tmpdir())
-  const freed: string[] = []
-  for (const name of readdirSync(under)) {
-    const base = join(under, name)
-    if (!name.startsWith(PREFIX) || !isMine(base)) continue
-    const lock = lockDir(base)
-    if (lock < 0) continue
-    if (free(under, base)) freed.push(base)
-    close(lock)
-  }
-  return freed
+  return readdirSync(under)
+    .filter((name) => name.startsWith(PREFIX))
+    .map((name) => join(under, name))
+    .filter((base) => isMine(base) && free(under, base))
 }
 
-function isMine(path: string): boolean {
+/** Whether it is a directory of this user. */
+export function isMine(path: string): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false })
-  return found?.isDirectory() === true && found.uid === geteuid()
-}
-
-function free(under: string, base: string): boolean {
-  const mountpoint = join(base, 'mnt')
-  const there = (): boolean => mounts().some((m) => m.mountpoint === mountpoint)
-  if (there() && umount(mountpoint, UMOUNT_NOFOLLOW | MNT_DETACH) === -EPERM)
-    spawnSync('fusermount3', ['-u', '-z', '--', mountpoint], { stdio: 'ignore' })
-  if (there()) {
-    process.emitWarning(
-      `cannot free the dead mount ${mountpoint}: layerfs umount --stale says why`,
-      'LayerfsWarning',
-    )
-    return false
-  }
-  const upper = upperOf(base)
-  if (upper !== undefined) {
-    const made = dirname(upper)
-    if (dirname(made) === under && basename(made).startsWith('layerfs-') && isMine(made))
-      rmSync(made, { recursive: true, force: true })
-  }
-  rmSync(base, { recursive: true, force: true })
-  return true
-}
-
-function upperOf(base: string): string | undefined {
-  try {
-    return readlinkSync(join(base, UPPER))
-  } catch {
-    // A copy, or a crash before there was one.
-    return undefined
-  }
+  return found?.isDirectory() === true && found.uid === (process.geteuid?.() ?? found.uid)
 }

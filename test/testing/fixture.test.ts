@@ -351,7 +351,7 @@ describe('a process that dies', () => {
 
   it('does not have its fixtures freed while it lives', async () => {
     const { freeStale } = await testing()
-    expect(freeStale()).not.toContain(path.dirname(files.path))
+    expect(await freeStale()).not.toContain(path.dirname(files.path))
     expect(namesIn(files.path)).toEqual(TREE)
   })
 })
