@@ -1,5 +1,7 @@
 /** The library: mount stacks of directories from a program, and work on layers without a mount. */
 
+import './linux.js'
+
 export { type CommitOptions, type CommitSummary, commitUpper } from './commit/commit.js'
 export { type ConvertOptions, type ConvertSummary, convertLayer } from './commit/convert.js'
 export { type SquashOptions, type SquashSummary, squashLayers } from './commit/squash.js'

@@ -3,6 +3,7 @@
  * go ahead without yargs, which takes longer to load than the mount to make, and gives their help and completion.
  */
 import { exitCodeOf, LayerfsError } from '../errors.js'
+import { mustBeLinux } from '../platform.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'
 import { type PlainFlags, plainWords } from './plain.js'
@@ -87,6 +88,7 @@ const PLAIN_EXPORT: PlainFlags = { valued: ['lower', 'upper'], bare: ['json', 'i
 /** Runs the command line and sets the exit code. */
 export async function main(words: readonly string[]): Promise<void> {
   try {
+    mustBeLinux()
     process.exitCode = await dispatch(words)
   } catch (error) {
     process.stderr.write(`layerfs: ${lineOf(error)}\n`)
