@@ -1,8 +1,9 @@
 /** Places where there is no flock(2) to be had: marked with the process's id. */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoName, errnoOf } from '../errors.js'
+import { removeTree } from './contents.js'
 import { type Keeper, sweep } from './place.js'
 
 const PID = 'pid'
@@ -25,7 +26,7 @@ export const freeOrphans = (): string[] =>
   sweep((_, base) => {
     const pid = ownerOf(base)
     if (pid === undefined || lives(pid)) return false
-    rmSync(base, { recursive: true, force: true })
+    removeTree(base)
     return true
   })
 

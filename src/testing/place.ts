@@ -8,12 +8,12 @@ import {
   readdirSync,
   realpathSync,
   renameSync,
-  rmSync,
   symlinkSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { LayerfsError } from '../errors.js'
+import { removeTree } from './contents.js'
 
 const PREFIX = 'layerfs-fixture-'
 /** Its name until its owner is marked: nobody takes it for one whose owner is gone. */
@@ -85,7 +85,7 @@ export class Place {
     if (this.removed) return
     this.removed = true
     live.delete(this)
-    rmSync(this.base, { recursive: true, force: true })
+    removeTree(this.base)
     this.giveUp()
   }
 }

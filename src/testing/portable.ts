@@ -13,7 +13,6 @@ import {
   readlinkSync,
   renameSync,
   rmdirSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -25,7 +24,7 @@ import { filePatch, MAX_TEXT_BYTES, textIn } from '../diff/text.js'
 import { errnoName, errnoOf, errnoText, LayerfsError } from '../errors.js'
 import { type MountInput, withDefaults } from '../options.js'
 import { compareTrees, type PortableChange } from './compared.js'
-import { moveContents } from './contents.js'
+import { moveContents, removeTree } from './contents.js'
 import type { Copier } from './copied.js'
 import { type Entry, list, rootOf, typeOf } from './merged.js'
 import { pids } from './owner.js'
@@ -161,7 +160,7 @@ function commit(changes: Iterable<PortableChange>, path: string, dir: string): v
     for (const [each, stats] of dirs.reverse()) dress(each, stats)
     renameSync(made, dir)
   } catch (error) {
-    rmSync(made, { recursive: true, force: true })
+    removeTree(made)
     throw error
   }
   tellLeft(left)

@@ -1,7 +1,7 @@
 /** Places on Linux: locked by flock(2), and freed of dead mounts. */
 
 import { spawnSync } from 'node:child_process'
-import { readlinkSync, rmSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import {
   AT_FDCWD,
@@ -16,6 +16,7 @@ import { errnoText, LayerfsError } from '../errors.js'
 import { close, flock, LOCK_EX, LOCK_NB, open } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { mounts, umount } from '../sys/mount.js'
+import { removeTree } from './contents.js'
 import { isMine, type Keeper, sweep, UPPER } from './place.js'
 
 export const flocks: Keeper = {
@@ -66,10 +67,9 @@ function free(under: string, base: string): boolean {
   const upper = upperOf(base)
   if (upper !== undefined) {
     const made = dirname(upper)
-    if (dirname(made) === under && basename(made).startsWith('layerfs-') && isMine(made))
-      rmSync(made, { recursive: true, force: true })
+    if (dirname(made) === under && basename(made).startsWith('layerfs-') && isMine(made)) removeTree(made)
   }
-  rmSync(base, { recursive: true, force: true })
+  removeTree(base)
   return true
 }
 

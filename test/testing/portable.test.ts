@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { scratch } from '../support/identity.js'
+import { command, environment, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
 import { type Ran, run, TOP } from '../support/shell.js'
 import { TESTING } from './kit.js'
@@ -183,6 +183,32 @@ describe('fixtures on another system', () => {
     expect(ran.output).toContain('[]\n')
   })
 
+  it('serve a plain user, whose directories may be read-only', async () => {
+    const own = scratch('portable-plain', 'plain')
+    makeLayers(dir)
+    for (const name of ['dir/in', 'dir', '']) fs.chmodSync(path.join(dir, 'site', name), 0o555)
+    for (const name of ['.', 'site/shelf']) fs.chmodSync(path.join(dir, name), 0o755)
+    const body = `
+      import fs from 'node:fs'
+      const files = await fixture({ lower: ${JSON.stringify(path.join(dir, 'site'))}, fallback: 'copy' })
+      fs.chmodSync(files.path, 0o755)
+      fs.writeFileSync(files.path + '/new', '')
+      const kept = await files.snapshot()
+      await files.reset()
+      console.log(JSON.stringify(await files.diff()))
+      await files.restore(kept)
+      console.log((await files.diff()).map((c) => c.path).join())
+      await files.unmount()`
+    fs.chmodSync(path.join(dir, 'site/again'), 0o444)
+    const ran = await run(
+      command('plain', [process.execPath, '--no-warnings', '--import', PRETEND, ...script(body)]),
+      { cwd: '/', env: { ...environment('plain'), TMPDIR: own, PRETEND: 'darwin' } },
+    )
+    expect(ran).toEqual({ status: 0, output: '[]\n,new\n' })
+    expect(fs.readdirSync(own)).toEqual([])
+    discard(own)
+  })
+
   it('that a killed process left are freed by the next one, and those of a living one are not', async () => {
     makeLayers(dir)
     const files = `const files = await fixture({ lower: ${JSON.stringify(path.join(dir, 'site'))}, fallback: 'copy' })\n`
@@ -205,8 +231,8 @@ describe('what takes Linux', () => {
   it('is refused by the command and by the library in one clear line', async () => {
     const line =
       "layerfs mounts on Linux only, and this is darwin: there is layerfs/testing with fallback: 'copy'"
-    const command = await onDarwin(path.join(TOP, 'bin/layerfs.js'), 'mount', '--lower', dir, dir)
-    expect(command).toEqual({ status: 17, output: `layerfs: ${line}\n` })
+    const called = await onDarwin(path.join(TOP, 'bin/layerfs.js'), 'mount', '--lower', dir, dir)
+    expect(called).toEqual({ status: 17, output: `layerfs: ${line}\n` })
     const library = JSON.stringify(path.join(DIST, 'index.js'))
     const imported = await onDarwin(
       ...['--input-type=module', '-e', `import(${library}).catch((e) => console.log(e.code, e.message))`],
