@@ -11,6 +11,8 @@ const TOP = path.resolve(import.meta.dirname, '..')
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   abi: [],
   errors: [],
+  platform: [],
+  linux: ['platform'],
   tokens: [],
   vfs: [],
   sys: ['vfs'],
@@ -31,7 +33,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   store: ['vfs', 'idmap', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
   snapshotter: ['sys', 'store'],
   oci: ['sys', 'idmap', 'options', 'store', 'diff', 'export'],
-  testing: ['vfs', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
+  testing: ['platform', 'vfs', 'options', 'sys', 'mount', 'export', 'diff', 'commit'],
 }
 /** May import everything: the commands, and what the package exports. */
 const ROOTS = ['cli', 'compat', 'index']
