@@ -14,6 +14,7 @@ const ENTRIES = {
   layerfs: 'src/cli/main.ts',
   'fuse-layerfs': 'src/compat/main.ts',
   'mount.fuse.layerfs': 'src/compat/helper.ts',
+  early: 'src/cli/early.ts',
   daemon: 'src/cli/daemon.ts',
   worker: 'src/fuse/worker.ts',
   linkworker: 'src/export/linkworker.ts',

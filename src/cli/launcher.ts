@@ -8,7 +8,7 @@ import { LayerfsError } from '../errors.js'
 import { replace } from '../sys/file.js'
 import { setsid } from '../sys/thread.js'
 
-const VARIABLE = 'LAYERFS_LAUNCHER'
+const LAUNCHER = 'LAYERFS_LAUNCHER'
 
 export class Launcher {
   private constructor(private readonly pid: number) {}
@@ -19,24 +19,30 @@ export class Launcher {
    * @throws LayerfsError DAEMON_FAILED where it has been killed already
    */
   static take(): Launcher | undefined {
-    const given = process.env[VARIABLE]
+    const given = process.env[LAUNCHER]
     if (given === undefined) return undefined
-    delete process.env[VARIABLE]
+    delete process.env[LAUNCHER]
     const launcher = new Launcher(Number(given))
-    if (!launcher.waits)
-      throw new LayerfsError('DAEMON_FAILED', 'the command that asked for the mount has been killed')
+    launcher.mustWait()
     return launcher
+  }
+
+  /** @throws LayerfsError DAEMON_FAILED where it has been killed: nobody wants the mount */
+  private mustWait(): void {
+    if (process.ppid !== this.pid)
+      throw new LayerfsError('DAEMON_FAILED', 'the command that asked for the mount has been killed')
   }
 
   /**
    * Makes this process a daemon: a session of its own, none of the launcher's descriptors, what it says in the log.
+   * Then the launcher ends with 0.
    *
-   * @param keep a descriptor that stays
+   * @throws LayerfsError DAEMON_FAILED, or an Error of node:fs, where it has been killed meanwhile
    */
-  leave(log: string | undefined, keep: number | undefined): void {
+  leave(log: string | undefined): void {
+    this.mustWait()
     setsid()
-    process.chdir('/')
-    for (const fd of this.inherited()) if (fd !== keep) closeSync(fd)
+    for (const fd of this.inherited()) closeSync(fd)
     const nothing = openSync('/dev/null', 'r+')
     const said = log === undefined ? nothing : openSync(log, 'a', 0o640)
     replace(nothing, 0)
@@ -44,6 +50,7 @@ export class Launcher {
     replace(said, 2)
     closeSync(nothing)
     if (said !== nothing) closeSync(said)
+    process.kill(this.pid, 'SIGUSR1')
   }
 
   /** Descriptors past stderr that the launcher has open under the same number: nothing that Node opens is shared with it. */
@@ -51,16 +58,6 @@ export class Launcher {
     return readdirSync(`/proc/${this.pid}/fd`)
       .map(Number)
       .filter((fd) => fd > 2 && linkOf('self', fd) === linkOf(this.pid, fd))
-  }
-
-  /** Whether it still waits: else it was killed, and nobody wants the mount. */
-  get waits(): boolean {
-    return process.ppid === this.pid
-  }
-
-  /** Lets it end with 0. */
-  release(): void {
-    process.kill(this.pid, 'SIGUSR1')
   }
 }
 

@@ -4,7 +4,6 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { errnoOf, errnoText, exitCodeOf, LayerfsError } from '../errors.js'
-import { prepareThread } from '../fuse/thread.js'
 import type { MountOptions } from '../options.js'
 import { exitNow } from '../sys/thread.js'
 import type { Answer } from './daemon.js'
@@ -52,18 +51,21 @@ async function becomeDaemon(
   readyFd: number | undefined,
 ): Promise<number> {
   if (options.log !== undefined) closeSync(openLog(options.log))
-  if (options.transport !== 'fuse-native') prepareThread()
+  // Before the session's thread has a working directory of its own.
+  process.chdir('/')
   const { serve } = await import('./serve.js')
   const limit = setTimeout(() => {
     process.stderr.write(`layerfs: ${lateText(options)}\n`)
     exitNow(exitCodeOf(new LayerfsError('DAEMON_FAILED', '')))
   }, READY_MS)
   const { mounted, ended } = await serve(options).finally(() => clearTimeout(limit))
-  if (launcher.waits) {
-    launcher.leave(options.log, readyFd)
+  try {
     if (readyFd !== undefined) tellReady(readyFd)
-    launcher.release()
-  } else await mounted.unmount()
+    launcher.leave(options.log)
+  } catch (error) {
+    await mounted.unmount()
+    throw error
+  }
   await ended
   process.exit(0)
 }

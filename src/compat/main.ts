@@ -3,7 +3,6 @@
  * tells and ignores; `layerfs mount` is the strict one.
  */
 import { absolute } from '../cli/flags.js'
-import { start } from '../cli/start.js'
 import { version } from '../cli/version.js'
 import { compatOptions } from './options.js'
 import { readWords } from './words.js'
@@ -47,5 +46,6 @@ async function run(argv: readonly string[]): Promise<number> {
   if (words.help || words.version) return 0
   const { options, ignored } = compatOptions(words)
   for (const word of ignored) process.stderr.write(`unknown argument ignored: ${word}\n`)
+  const { start } = await import('../cli/start.js')
   return start({ options: absolute(options), foreground: words.foreground || options.debug })
 }

@@ -47,6 +47,8 @@ describe('the launcher', () => {
     expect(involved()).toEqual([pid])
     const links = fs.readdirSync(`/proc/${pid}/fd`).map((fd) => fs.readlinkSync(`/proc/${pid}/fd/${fd}`))
     expect(links).not.toContain(held)
+    for (const thread of fs.readdirSync(`/proc/${pid}/task`))
+      expect(fs.readlinkSync(`/proc/${pid}/task/${thread}/cwd`)).toBe('/')
     expect(fs.readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain('LAYERFS_LAUNCHER=')
     expect(layerfs(['umount', d.mnt]).code).toBe(0)
     expect(isRunning(pid)).toBe(false)
@@ -85,12 +87,13 @@ describe('the launcher', () => {
   })
 
   test('killed early or late leaves no mount', async () => {
-    for (const delay of [0, 30, 150]) {
+    for (const delay of [0, 30, 100, 120, 130, 140, 150, 160, 200]) {
       const child = spawn(COMMAND, words(), { stdio: 'ignore', detached: true })
+      const exited = once(child, 'exit') as Promise<[number | null, string | null]>
       await new Promise((resolve) => setTimeout(resolve, delay))
       // The shell alone: what it started goes on for a while.
       child.kill('SIGKILL')
-      const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
+      const [code, signal] = await exited
       if (code === 0) expect(layerfs(['umount', d.mnt]).code).toBe(0)
       else expect(signal).toBe('SIGKILL')
       await until('all have ended', () => involved().length === 0)
