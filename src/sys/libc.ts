@@ -48,8 +48,11 @@ export const textOf = (bytes: string): string => Buffer.from(bytes, 'latin1').to
 const syscall5 = bind('long syscall(long, long, void *, long, long)')
 const openat2Call = bind('long syscall(long, long, void *, void *, long)')
 
+const listxattratCall = bind('long syscall(long, long, const void *, long, void *, size_t)')
+
 const SYS_OPENAT2 = 437
 const SYS_FCHMODAT2 = 452
+const SYS_LISTXATTRAT = 465
 
 /** openat2(2): `how` is 24 bytes: flags, mode, resolve. */
 export const openat2 = (dirfd: number, path: Buffer, how: Buffer): number =>
@@ -58,3 +61,7 @@ export const openat2 = (dirfd: number, path: Buffer, how: Buffer): number =>
 /** fchmodat2(2), since Linux 6.6. */
 export const fchmodat2 = (dirfd: number, path: Buffer, mode: number, flags: number): number =>
   result(syscall5(SYS_FCHMODAT2, dirfd, path, mode, flags))
+
+/** listxattrat(2), since Linux 6.13. @returns the size of the list of NUL-ended names */
+export const listxattrat = (dirfd: number, path: Buffer, flags: number, dst: Buffer): number =>
+  result(listxattratCall(SYS_LISTXATTRAT, dirfd, path, flags, dst, dst.length))

@@ -5,7 +5,7 @@
 
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, ERANGE, XATTR_SIZE_MAX } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
-import { bind, cstr, result } from './libc.js'
+import { bind, cstr, listxattrat, result } from './libc.js'
 
 const c = {
   fget: bind('long fgetxattr(int, const void *, void *, size_t)'),
@@ -16,17 +16,10 @@ const c = {
   lset: bind('int lsetxattr(const void *, const void *, const void *, size_t, int)'),
   llist: bind('long llistxattr(const void *, void *, size_t)'),
   lremove: bind('int lremovexattr(const void *, const void *)'),
-  listAt: bind('long syscall(long, int, const void *, unsigned int, void *, size_t)'),
 }
 
-/** listxattrat(2), which glibc does not have: the same number on every architecture of ours. */
-const SYS_LISTXATTRAT = 465
-
-const listAt = (dirfd: number, name: string, dst: Buffer): Result =>
-  result(c.listAt(SYS_LISTXATTRAT, dirfd, cstr(name), AT_SYMLINK_NOFOLLOW, dst, dst.length))
-
 /** Linux 6.13 has it; a sandbox may refuse it. */
-const hasListAt = listAt(AT_FDCWD, '/', Buffer.alloc(0)) >= 0
+const hasListAt = listxattrat(AT_FDCWD, cstr('/'), AT_SYMLINK_NOFOLLOW, Buffer.alloc(0)) >= 0
 
 /** Most xattr calls take no directory; /proc reaches the same file without walking a path of the layer's. */
 const through = (dirfd: number, name: string): Buffer => cstr(`/proc/self/fd/${dirfd}/${name}`)
@@ -52,7 +45,7 @@ export const listXattr = (dirfd: number, name: string, dst: Buffer): Result =>
   name.length === 0
     ? result(c.flist(dirfd, dst, dst.length))
     : hasListAt
-      ? listAt(dirfd, name, dst)
+      ? listxattrat(dirfd, cstr(name), AT_SYMLINK_NOFOLLOW, dst)
       : result(c.llist(through(dirfd, name), dst, dst.length))
 
 export const removeXattr = (dirfd: number, name: string, xattr: string): Result =>
