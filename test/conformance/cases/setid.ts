@@ -122,14 +122,17 @@ const setidBits = topic('set-id bits', {
   },
 })
 
+/** A directory that all may write to and that gives its group to what is made in it. */
+const groupDirectory = (d: string): void => {
+  const sub = mkdir(d, 'sub')
+  fs.chownSync(sub, 0, 4321)
+  fs.chmodSync(sub, 0o2777)
+}
+
 const setgid = topic('setgid directories', {
   'give their group, and the bit to subdirectories': {
     needs: 'root',
-    prepare: (d) => {
-      const sub = mkdir(d, 'sub')
-      fs.chownSync(sub, 0, 4321)
-      fs.chmodSync(sub, 0o2777)
-    },
+    prepare: groupDirectory,
     run: (d) => {
       asUser(MORTAL, MORTAL, () => {
         write(d, 'sub/f')
@@ -143,11 +146,7 @@ const setgid = topic('setgid directories', {
   },
   'drop setgid of a new file for who is not in the group': {
     needs: 'root',
-    prepare: (d) => {
-      const sub = mkdir(d, 'sub')
-      fs.chownSync(sub, 0, 4321)
-      fs.chmodSync(sub, 0o2777)
-    },
+    prepare: groupDirectory,
     run: (d) => {
       asUser(MORTAL, MORTAL, () =>
         withUmask(0, () => fs.closeSync(fs.openSync(join(d, 'sub/f'), 'wx', 0o2775))),
