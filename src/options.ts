@@ -71,8 +71,8 @@ export interface MountOptions extends StackOptions {
   fsname?: string
   /** The type shown in /proc/mounts is `fuse.SUBTYPE`. */
   subtype?: string
-  /** Where the session thread runs: `follow` goes to the caller's processor, `spin` also polls a while before it sleeps. */
-  wake: 'free' | 'follow' | 'spin'
+  /** How the session thread waits: `spin` asks for a while before it sleeps, `follow` goes to the caller's processor, `adaptive` does what pays. */
+  wake: 'adaptive' | 'free' | 'follow' | 'spin'
   writeback: 'auto' | 'on' | 'off'
   passthrough: 'auto' | 'on' | 'off'
   /** Log each request as a line. */
@@ -96,7 +96,7 @@ const DEFAULTS = {
   override: 'off',
   transport: 'auto',
   timeout: DEFAULT_TIMEOUT,
-  wake: 'follow',
+  wake: 'adaptive',
   writeback: 'auto',
   passthrough: 'auto',
   debug: false,
@@ -287,7 +287,7 @@ const ROWS: ReadonlyMap<string, Row> = new Map(
     timeout: numeric('timeout', 'timeout'),
     fsname: text('fsname', 'fsname'),
     subtype: text('subtype', 'subtype'),
-    wake: choice('wake', 'wake', same('free', 'follow', 'spin')),
+    wake: choice('wake', 'wake', same('adaptive', 'free', 'follow', 'spin')),
     writeback: choice('writeback', 'writeback', same('auto', 'on', 'off')),
     passthrough: choice('passthrough', 'passthrough', same('auto', 'on', 'off')),
     debug: choice('debug', 'debug', YES_NO, 'on'),

@@ -89,9 +89,9 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   wake: row(
     'Mount',
     'MODE',
-    "processor of the session: the caller's (follow), polling before sleep (spin), any (free)",
+    "how the session waits: polling before sleep (spin), on the caller's processor (follow), on any (free), as pays (adaptive)",
     {
-      choices: ['follow', 'spin', 'free'],
+      choices: ['adaptive', 'follow', 'spin', 'free'],
     },
   ),
   writeback: row('Mount', 'MODE', 'let the kernel gather writes', { choices: ['auto', 'on', 'off'] }),

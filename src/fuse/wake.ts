@@ -1,25 +1,28 @@
 import { EAGAIN } from '../abi/linux.js'
 import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
-import { affinity, bindToProcessor, ProcessorLook, setAffinity } from '../sys/thread.js'
+import {
+  affinity,
+  bindToProcessor,
+  ProcessorLook,
+  preemptions,
+  processorsIn,
+  setAffinity,
+} from '../sys/thread.js'
 import type { Result } from '../vfs.js'
 
 /**
- * How the session's thread waits for the next request. A wake-up across processors costs twenty times what the
+ * How the session's thread waits for the next request. A wake-up across processors costs ten times what the
  * request itself does, so:
  *
  * - `free`: a blocking read, and the scheduler decides where.
- * - `follow`: the thread moves to the processor of its latest caller. Good for one client at a time.
- * - `spin`: asks again for a while before it sleeps: processor time for latency.
+ * - `follow`: the thread moves to the processor of its latest caller, where it runs as soon as the caller waits.
+ *   Good where all processors are busy: an idle one takes the caller away again.
+ * - `spin`: asks again for a while before it sleeps. Good where a processor is idle.
+ * - `adaptive`: spins while that finds requests, and follows while it does not.
  *
  * None costs anything at rest.
  */
-export type WakeMode = 'free' | 'follow' | 'spin'
-
-/** Time between two looks at where a caller runs, milliseconds: a look costs as much as a request. Longer while it stays where it is. */
-const LOOK_MS = 2
-const LONGEST_LOOK_MS = 32
-/** How long `spin` asks before it sleeps, milliseconds. */
-const SPIN_MS = 0.05
+export type WakeMode = 'adaptive' | 'free' | 'follow' | 'spin'
 
 export interface Waiter {
   /** Reads the next request. */
@@ -31,11 +34,7 @@ export interface Waiter {
 }
 
 class Free implements Waiter {
-  protected readonly fd: number
-
-  constructor(fd: number) {
-    this.fd = fd
-  }
+  constructor(private readonly fd: number) {}
 
   read(dst: Buffer): Result {
     return readFd(this.fd, dst)
@@ -45,6 +44,10 @@ class Free implements Waiter {
 
   close(): void {}
 }
+
+/** Time between two looks at where a caller runs, milliseconds: a look costs as much as a request. Longer while it stays where it is. */
+const LOOK_MS = 2
+const LONGEST_LOOK_MS = 32
 
 class Follow extends Free {
   private next = 0
@@ -65,19 +68,31 @@ class Follow extends Free {
     if (bindToProcessor(processor) >= 0) this.processor = processor
   }
 
+  /** Lets the thread run anywhere again. */
+  leave(): void {
+    this.next = 0
+    if (this.processor < 0) return
+    setAffinity(this.before)
+    this.processor = -1
+  }
+
   override close(): void {
     this.look.close()
-    setAffinity(this.before)
+    this.leave()
   }
 }
 
-class Spin extends Free {
-  constructor(fd: number) {
-    super(fd)
-    setNonblocking(fd, true)
-  }
+/** How long `spin` asks before it sleeps, milliseconds. */
+const SPIN_MS = 0.05
 
-  override read(dst: Buffer): Result {
+/** Wants its descriptor not to block. */
+class Spin implements Waiter {
+  /** Times that it asked in vain and slept. */
+  slept = 0
+
+  constructor(private readonly fd: number) {}
+
+  read(dst: Buffer): Result {
     let n = readFd(this.fd, dst)
     if (n !== -EAGAIN) return n
     const until = performance.now() + SPIN_MS
@@ -85,18 +100,90 @@ class Spin extends Free {
       n = readFd(this.fd, dst)
       if (n !== -EAGAIN) return n
     } while (performance.now() < until)
+    this.slept++
     const ready = waitReadable(this.fd, -1)
     return ready < 0 ? ready : readFd(this.fd, dst)
   }
+
+  heard(_tid: number, _now: number): void {}
+
+  close(): void {}
 }
 
+/** Requests after which spinning has to justify itself, */
+const TERM = 128
+/** with no more than so many of them slept for or processors lost to others meanwhile. */
+const MISSES = TERM / 4
+/** Requests for which it follows then: the more the oftener spinning has failed. */
+const REST = 8 * TERM
+const LONGEST_REST = 64 * TERM
+
+class Adaptive implements Waiter {
+  private readonly spin: Spin
+  private readonly follow: Follow
+  private spinning = true
+  /** Requests until the next decision. */
+  private left = TERM
+  private rest = REST
+  private lost = preemptions()
+
+  constructor(private readonly fd: number) {
+    this.spin = new Spin(fd)
+    this.follow = new Follow(fd)
+    setNonblocking(fd, true)
+  }
+
+  read(dst: Buffer): Result {
+    return this.spinning ? this.spin.read(dst) : this.follow.read(dst)
+  }
+
+  heard(tid: number, now: number): void {
+    if (!this.spinning) this.follow.heard(tid, now)
+    if (--this.left > 0) return
+    if (this.spinning) this.judge()
+    else this.startSpinning()
+  }
+
+  private judge(): void {
+    const lost = preemptions()
+    const misses = this.spin.slept + lost - this.lost
+    this.lost = lost
+    this.spin.slept = 0
+    if (misses <= MISSES) {
+      this.left = TERM
+      this.rest = REST
+      return
+    }
+    this.spinning = false
+    this.left = this.rest
+    this.rest = Math.min(this.rest * 2, LONGEST_REST)
+    setNonblocking(this.fd, false)
+  }
+
+  private startSpinning(): void {
+    this.spinning = true
+    this.left = TERM
+    this.lost = preemptions()
+    this.follow.leave()
+    setNonblocking(this.fd, true)
+  }
+
+  close(): void {
+    this.follow.close()
+  }
+}
+
+/** With one processor, nobody can send a request while this thread spins, and all callers are where it is. */
 export function waiter(mode: WakeMode, fd: number): Waiter {
   switch (mode) {
+    case 'adaptive':
+      return processorsIn(affinity()) > 1 ? new Adaptive(fd) : new Free(fd)
     case 'free':
       return new Free(fd)
     case 'follow':
       return new Follow(fd)
     case 'spin':
+      setNonblocking(fd, true)
       return new Spin(fd)
   }
 }

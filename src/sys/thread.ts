@@ -13,6 +13,7 @@ const c = {
   tgkill: bind('int tgkill(int, int, int)'),
   setaffinity: bind('int sched_setaffinity(int, size_t, const void *)'),
   getaffinity: bind('int sched_getaffinity(int, size_t, void *)'),
+  getrusage: bind('int getrusage(int, void *)'),
   sigaction: bind('int sigaction(int, const void *, void *)'),
   unshare: bind('int unshare(int)'),
   setsid: bind('int setsid()'),
@@ -54,6 +55,23 @@ export function affinity(): Buffer {
 }
 
 export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
+
+/** How many processors a mask has. */
+export function processorsIn(processors: Buffer): number {
+  let n = 0
+  for (const byte of processors) for (let bits = byte; bits !== 0; bits &= bits - 1) n++
+  return n
+}
+
+const RUSAGE_THREAD = 1
+const RUSAGE_NIVCSW = 136
+const usage = Buffer.alloc(144)
+
+/** How often the calling thread has lost its processor to another that wanted it: ru_nivcsw of getrusage(2). */
+export function preemptions(): number {
+  c.getrusage(RUSAGE_THREAD, usage)
+  return usage.readUInt32LE(RUSAGE_NIVCSW)
+}
 
 /** The supplementary groups of another process; none where it is gone, or not to be seen from here (pid 0). */
 export function groupsOf(pid: number): number[] {

@@ -14,6 +14,7 @@ describe.each([
   { what: 'no caching', options: { timeout: 0 } },
   { what: 'a thread that follows its callers', options: { wake: 'follow' } },
   { what: 'a thread that spins', options: { wake: 'spin' } },
+  { what: 'a thread that finds out how to wait', options: { wake: 'adaptive' } },
 ])('a mount of the memory filesystem with $what', ({ options }) => {
   let served: Served
   beforeAll(async () => {

@@ -7,10 +7,11 @@ import { writeSync } from 'node:fs'
 import { FuseDevice } from '../../src/fuse/device.js'
 import { attach } from '../../src/fuse/mount.js'
 import { Session } from '../../src/fuse/session.js'
+import type { WakeMode } from '../../src/fuse/wake.js'
 import { MemFs } from './memfs.js'
 
 const [mountpoint = '', json = '{}'] = process.argv.slice(2)
-const given = JSON.parse(json) as { timeout?: number; writeback?: boolean; wake?: 'free' | 'follow' | 'spin' }
+const given = JSON.parse(json) as { timeout?: number; writeback?: boolean; wake?: WakeMode }
 const fs = new MemFs()
 const attached = attach({ mountpoint, kernelOptions: [], readOnly: false, fsname: 'memfs', subtype: 'memfs' })
 const session = new Session(fs, new FuseDevice(attached.fd, given.wake ?? 'free'), {
