@@ -72,6 +72,11 @@ export class Opened {
   backing = -1
   /** Pages the kernel has cached of this file are still right. */
   keepCache = true
+  /**
+   * Bytes of a small file that the kernel has not seen yet and that nobody else has open: a transport may hand it the
+   * pages along with the answer, which spares the READ that follows. 0: none.
+   */
+  preload = 0
 }
 
 /** setattr: `valid` says which fields count (FATTR_* of abi/fuse). */

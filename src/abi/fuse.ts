@@ -141,6 +141,7 @@ export const FUSE_SETXATTR_ACL_KILL_SGID = 1 << 0
 /** Codes of messages that the daemon sends unasked; they travel in fuse_out_header.error with `unique` 0. */
 export const FUSE_NOTIFY_INVAL_INODE = 2
 export const FUSE_NOTIFY_INVAL_ENTRY = 3
+export const FUSE_NOTIFY_STORE = 4
 export const FUSE_NOTIFY_DELETE = 6
 /** Since 7.44: every cached name is asked for again. */
 export const FUSE_NOTIFY_INC_EPOCH = 8
@@ -304,5 +305,7 @@ export const BATCH_FORGET_IN = { count: 0, size: 8, each: 16 } as const
 export const INVAL_INODE_OUT = { node: 0, off: 8, len: 16, size: 24 } as const
 /** struct fuse_notify_inval_entry_out; the name and a NUL follow */
 export const INVAL_ENTRY_OUT = { parent: 0, namelen: 8, flags: 12, size: 16 } as const
+/** struct fuse_notify_store_out; the data follow */
+export const STORE_OUT = { node: 0, offset: 8, count: 16, size: 24 } as const
 /** struct fuse_notify_delete_out; the name and a NUL follow */
 export const DELETE_OUT = { parent: 0, child: 8, namelen: 16, size: 24 } as const

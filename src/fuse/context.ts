@@ -4,6 +4,7 @@ import type { Backings } from './backing.js'
 import type { Control } from './control.js'
 import { Dirents } from './dirents.js'
 import type { Features } from './init.js'
+import type { Preload } from './preload.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
 import type { Counters } from './stats.js'
@@ -37,6 +38,7 @@ export class Context {
     readonly req: Request,
     readonly reply: Reply,
     readonly backings: Backings,
+    readonly preload: Preload,
     readonly control: Control,
     readonly counters: Counters,
   ) {

@@ -32,6 +32,8 @@ function flagsFor(x: Context, flags: number): number {
 function answerOpen(x: Context, node: NodeId, flagsAsked: number, entry?: Entry): number {
   const { opened } = x
   const backing = x.backings.open(node, opened.backing, (flagsAsked & O_ACCMODE) === O_RDWR)
+  if (backing === 0 && opened.preload > 0 && (flagsAsked & O_DIRECT) === 0)
+    x.preload.give(node, opened.fh, opened.preload)
   const at = entry === undefined ? 0 : x.reply.entry(entry)
   // Without the writeback cache nothing is pending at close(2), so no FLUSH need be sent.
   let flags = F.FOPEN_NOFLUSH
@@ -43,6 +45,7 @@ function answerOpen(x: Context, node: NodeId, flagsAsked: number, entry?: Entry)
 function resetOpened(x: Context): void {
   x.opened.backing = -1
   x.opened.keepCache = true
+  x.opened.preload = 0
 }
 
 export function open(x: Context): number {

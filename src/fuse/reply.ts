@@ -2,6 +2,7 @@ import {
   ATTR,
   ATTR_OUT,
   ENTRY_OUT,
+  FUSE_NOTIFY_STORE,
   OPEN_OUT,
   OUT,
   OUT_HEADER,
@@ -9,6 +10,7 @@ import {
   STATX_BASIC_STATS,
   STATX_BTIME,
   STATX_OUT,
+  STORE_OUT,
 } from '../abi/fuse.js'
 import type { Attr, Entry, NodeId, StatFs } from '../vfs.js'
 import type { Request } from './request.js'
@@ -67,6 +69,21 @@ export class Reply {
     v.setInt32(OUT.error, error, true)
     v.setUint32(OUT.unique, req.uniqueLow, true)
     v.setUint32(OUT.unique + 4, req.uniqueHigh, true)
+    return total
+  }
+
+  /** Makes the first `count` bytes behind struct fuse_notify_store_out a message of their own. @returns the bytes to send */
+  store(node: NodeId, count: number): number {
+    const v = this.view
+    const total = OUT_HEADER + STORE_OUT.size + count
+    v.setUint32(OUT.len, total, true)
+    v.setInt32(OUT.error, FUSE_NOTIFY_STORE, true)
+    v.setUint32(OUT.unique, 0, true)
+    v.setUint32(OUT.unique + 4, 0, true)
+    this.u64(STORE_OUT.node, node)
+    this.u64(STORE_OUT.offset, 0)
+    this.u32(STORE_OUT.count, count)
+    this.u32(STORE_OUT.count + 4, 0)
     return total
   }
 

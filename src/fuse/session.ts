@@ -9,6 +9,7 @@ import type { HelperThreads } from './helpers.js'
 import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
 import { invalInode } from './notify.js'
 import { mayLack, OPS, opName } from './ops.js'
+import { Preload } from './preload.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
 import { Counters } from './stats.js'
@@ -88,14 +89,16 @@ export class Session {
     this.stopped = options.stopped ?? (() => false)
     this.counters = options.counters ?? new Counters()
     if (options.helpers !== undefined) fs.employ?.(options.helpers)
+    const reply = new Reply(MAX_IO, options.timeout)
     this.x = new Context(
       fs,
       new Request(REQUEST_BYTES),
-      new Reply(MAX_IO, options.timeout),
+      reply,
       new Backings(device, (node) => {
         const m = invalInode(node, -1, 0)
         device.write(m, m.length)
       }),
+      new Preload(fs, reply, (src, count) => device.write(src, count)),
       new Control(
         () => this.status(),
         () => this.stats(),
@@ -115,12 +118,13 @@ export class Session {
 
   /** What the mount and its engine tell about themselves. */
   status(): Record<string, unknown> {
-    const { features, backings, fs } = this.x
+    const { features, backings, preload, fs } = this.x
     return {
       ...this.options.status?.(),
       protocol: `7.${features.minor}`,
       features: features.names,
       passthrough: { enabled: backings.enabled, granted: backings.granted, refused: backings.refused },
+      preloaded: preload.given,
       memory: process.memoryUsage.rss(),
       engine: fs.status?.() ?? {},
     }

@@ -40,11 +40,19 @@ import { setMode, statIn, xattrOnDisk } from './override.js'
 export const ourFlags = (flags: number): number =>
   flags & ~(O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_DIRECT)
 
+/** The most that is worth handing over before anybody asks: what the kernel's readahead takes at once. */
+const MAX_PRELOAD = 128 * 1024
+
 /** Answers an open file. */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
+  const first = node.handles === undefined && !node.preloaded
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
   out.backing = core.policy.passthrough && staysPut(core, node) && !hasSetId(fd) ? fd : -1
+  // Reading a file of the upper would change its access time, which opening does not.
+  const whole = first && !node.inUpper && stat(fd, scratch) >= 0 ? scratch.size : 0
+  out.preload = whole <= MAX_PRELOAD ? whole : 0
+  node.preloaded = true
   return 0
 }
 

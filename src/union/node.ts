@@ -67,6 +67,8 @@ export class Node {
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */
   handles: Handle[] | undefined
+  /** The kernel has been given its pages, or has been able to read them. */
+  preloaded = false
   /** While open, where known or data has come late. */
   stamp: Stamp | undefined
   /** A descriptor of a file that has no name left, or -1. It may be O_PATH. */
