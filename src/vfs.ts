@@ -142,8 +142,8 @@ export const PARKED: Result = -0x7fff
 
 /** Work that would hold up everything else. The descriptors stay open until the job has ended. */
 export type Job =
-  /** Gives the empty file `to` the content of `from`, `size` bytes; then, with `sync`, waits for the disk. */
-  | { kind: 'copy'; from: number; to: number; size: number; sync: boolean }
+  /** Gives the empty file `to` the content of `from`, `size` bytes, `dense` if without holes; then, with `sync`, waits for the disk. */
+  | { kind: 'copy'; from: number; to: number; size: number; dense: boolean; sync: boolean }
   | { kind: 'sync'; fd: number; dataOnly: boolean }
 export type JobId = number
 

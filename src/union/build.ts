@@ -58,7 +58,7 @@ export function build(core: Core, workdir: Workdir, node: Node, temporary: Name,
   const kept = copyMetadata(layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   // Only files and directories may have `user.` xattrs: xattr(7).
   const marked = !anchored && workdir.namespace !== 'user' && mayNoteOrigin(workdir)
-  return kept < 0 || !marked ? kept : setOrigin(core, workdir, temporary, node.container, node.name)
+  return kept < 0 || !marked ? kept : setOrigin(core, workdir.fd, temporary, node.container, node.name)
 }
 
 /** Without an index, a hard link whose other names stay below notes no origin: both would show one number for two contents. */
@@ -73,7 +73,7 @@ function buildDir(core: Core, workdir: Workdir, dir: Dir, temporary: Name): Resu
   if ((source.mode & S_IFMT) !== S_IFDIR) return -ENOTDIR
   r = mkdirAt(workdir.fd, temporary, 0o700)
   if (r < 0) return r
-  r = setOrigin(core, workdir, temporary, loc, '')
+  r = setOrigin(core, workdir.fd, temporary, loc, '')
   return r < 0 ? r : copyMetadata(loc.layer, from, '.', source, core.stack.upper, workdir.fd, temporary)
 }
 
@@ -98,8 +98,7 @@ function buildFile(
     r = fill(core, node, from, name, to, temporary)
     if (r === PARKED) return r
   }
-  if (r >= 0 && name.length > 0 && mayNoteOrigin(workdir))
-    r = setOrigin(core, workdir, temporary, node.container, name)
+  if (r >= 0 && name.length > 0 && mayNoteOrigin(workdir)) r = setOrigin(core, to, '', node.container, name)
   if (r >= 0)
     r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   if (r >= 0) node.dataBelow = below
@@ -124,14 +123,16 @@ function fill(core: Core, node: Node, from: number, name: Name, to: number, temp
   }
   const fd = openData(core, node, from, name, O_RDONLY | O_NONBLOCK)
   if (fd < 0) return fd
-  const job: Job = { kind: 'copy', from: fd, to, size: source.size, sync: !core.policy.volatile }
-  const id = source.size >= PARK_BYTES && helpers !== undefined ? helpers.start(job) : -EAGAIN
+  const { size } = source
+  const dense = source.blocks * 512 >= size
+  const job: Job = { kind: 'copy', from: fd, to, size, dense, sync: !core.policy.volatile }
+  const id = size >= PARK_BYTES && helpers !== undefined ? helpers.start(job) : -EAGAIN
   if (id >= 0) {
     node.copying = { job: id, temporary, from: fd, to }
     return PARKED
   }
   const r = runJob(job)
   close(fd)
-  if (r >= 0) core.counters.copiedBytes += source.size
+  if (r >= 0) core.counters.copiedBytes += size
   return r
 }

@@ -11,7 +11,6 @@ import type { Dir } from './node.js'
 import { readRedirect } from './redirect.js'
 import { Found, resolve } from './resolve.js'
 import { readMarks } from './whiteout.js'
-import type { Workdir } from './workdir.js'
 
 const found = new Found()
 
@@ -53,10 +52,14 @@ function isImpure(loc: Loc): boolean {
 /** Errors of the origin mark that leave the file whole: it then shows another number after a remount. */
 const NO_ORIGIN: ReadonlySet<Result> = new Set([-EOPNOTSUPP, -ENODATA])
 
-/** Notes in the copy which lower file it came from, so that its number stays the same at the next mount. */
-export function setOrigin(core: Core, workdir: Workdir, temporary: Name, loc: Loc, name: Name): Result {
-  if (workdir.namespace === undefined) return 0
+/**
+ * Notes in the copy which lower file it came from, so that its number stays the same at the next mount.
+ *
+ * @param toFd and toName of the copy, as in sys/xattr
+ */
+export function setOrigin(core: Core, toFd: number, toName: Name, loc: Loc, name: Name): Result {
+  if (core.workdir?.namespace === undefined) return 0
   const origin = originOf(loc, name)
   if (typeof origin === 'number') return NO_ORIGIN.has(origin) ? 0 : origin
-  return setXattr(workdir.fd, temporary, core.mark(ORIGIN), origin)
+  return setXattr(toFd, toName, core.mark(ORIGIN), origin)
 }
