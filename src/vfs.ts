@@ -110,9 +110,11 @@ export class StatFs {
 export interface DirSink {
   /** Whether an entry of this name (with attributes when `plus`) still fits. Ask before `add`. */
   room(name: Name): boolean
+  /** Whether an entry of this type is wanted with its attributes: the engine then looks it up, as `lookup` does. */
+  wants(dtype: number): boolean
   /**
    * @param next cookie at which a later readdir goes on after this entry
-   * @param entry attributes and node of the entry when the listing is `plus`; node 0 where there is none (`.`, `..`)
+   * @param entry attributes and node of an entry that is wanted with them; undefined where there are none (`.`, `..`)
    */
   add(name: Name, ino: number, dtype: number, next: number, entry: Entry | undefined): void
 }
@@ -231,11 +233,8 @@ export interface Filesystem {
     outsider: Caller | undefined,
   ): Result
 
-  /**
-   * Lists from `cookie` (0: the start) until the sink is full. Cookies stay good while names come and go.
-   * @param plus look each name up too, as lookup does
-   */
-  readdir(c: Caller, node: NodeId, cookie: number, plus: boolean, sink: DirSink): Result
+  /** Lists from `cookie` (0: the start) until the sink is full. Cookies stay good while names come and go. */
+  readdir(c: Caller, node: NodeId, cookie: number, sink: DirSink): Result
 
   /** @param flags XATTR_CREATE, XATTR_REPLACE. @param killPriv an ACL change also drops set-group-id */
   setxattr(c: Caller, node: NodeId, name: Name, value: Buffer, flags: number, killPriv: boolean): Result

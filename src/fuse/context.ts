@@ -8,6 +8,7 @@ import type { Preload } from './preload.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
 import type { Counters } from './stats.js'
+import { Walkers } from './walkers.js'
 
 /** A request that is not answered: FORGET and its like. */
 export const NO_REPLY = -0x10000
@@ -23,6 +24,7 @@ export class Context {
   readonly set = new SetAttr()
   readonly stat = new StatFs()
   readonly dirents: Dirents
+  readonly walkers = new Walkers()
   features: Features = {
     minor: 0,
     maxReadahead: 0,

@@ -1,6 +1,8 @@
 import { DIRENT, ENTRY_OUT, OUT_HEADER } from '../abi/fuse.js'
+import { DT_DIR, DT_UNKNOWN } from '../abi/linux.js'
 import type { DirSink, Entry, Name } from '../vfs.js'
 import type { Reply } from './reply.js'
+import type { Wanted } from './walkers.js'
 
 const align = (size: number): number => (size + 7) & ~7
 
@@ -8,7 +10,10 @@ const align = (size: number): number => (size + 7) & ~7
 export class Dirents implements DirSink {
   private readonly reply: Reply
   private plus = false
+  private wanted: Wanted = 'none'
   private limit = 0
+  /** A file that the caller may want the attributes of has been given without. */
+  withheld = false
   /** Bytes packed so far. */
   used = 0
 
@@ -16,8 +21,11 @@ export class Dirents implements DirSink {
     this.reply = reply
   }
 
-  begin(limit: number, plus: boolean): void {
+  /** @param plus records of fuse_direntplus, with the attributes of those entries that are wanted so */
+  begin(limit: number, plus: boolean, wanted: Wanted): void {
     this.plus = plus
+    this.wanted = wanted
+    this.withheld = false
     this.limit = Math.min(limit, this.reply.capacity)
     this.used = 0
   }
@@ -25,6 +33,14 @@ export class Dirents implements DirSink {
   room(name: Name): boolean {
     const fixed = this.plus ? ENTRY_OUT.size + DIRENT.name : DIRENT.name
     return this.used + align(fixed + name.length) <= this.limit
+  }
+
+  wants(dtype: number): boolean {
+    if (this.wanted === 'none') return false
+    if (this.wanted === 'all' || dtype === DT_DIR || dtype === DT_UNKNOWN) return true
+    if (this.wanted === 'all but one' && this.withheld) return true
+    this.withheld = true
+    return false
   }
 
   add(name: Name, ino: number, dtype: number, next: number, entry: Entry | undefined): void {

@@ -1,9 +1,10 @@
 /** Handlers of requests about names: look up, forget, make, remove, rename, list. */
 
 import * as F from '../abi/fuse.js'
-import { ENOENT, ENOSYS } from '../abi/linux.js'
+import { ENOENT, ENOSYS, S_IFDIR, S_IFMT } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
 import { type Context, MALFORMED, NO_REPLY } from './context.js'
+import type { Wanted } from './walkers.js'
 
 /** Answers with the entry that an operation filled in. */
 const entryOr = (x: Context, r: Result): number => (r < 0 ? r : x.reply.entry(x.entry))
@@ -12,7 +13,10 @@ export function lookup(x: Context): number {
   const name = x.req.name(0)
   if (name === undefined) return MALFORMED
   const r = x.fs.lookup(x.req.caller, x.req.node, name, x.entry)
-  if (r >= 0) return x.reply.entry(x.entry)
+  if (r >= 0) {
+    if ((x.entry.attr.mode & S_IFMT) !== S_IFDIR) x.walkers.lookedUp(x.req.caller.pid, x.req.node)
+    return x.reply.entry(x.entry)
+  }
   // The kernel remembers that a name is not there only if told so by an entry.
   return r === -ENOENT && x.reply.caches ? x.reply.noEntry() : r
 }
@@ -98,16 +102,20 @@ export function opendir(x: Context): number {
 
 export const releasedir = (_x: Context): number => 0
 
-function list(x: Context, plus: boolean): number {
+function list(x: Context, plus: boolean, wanted: Wanted): number {
   const { req, dirents } = x
-  dirents.begin(req.u32(F.READ_IN.count), plus)
-  const r = x.fs.readdir(req.caller, req.node, req.u64(F.READ_IN.pos), plus, dirents)
+  dirents.begin(req.u32(F.READ_IN.count), plus, wanted)
+  const r = x.fs.readdir(req.caller, req.node, req.u64(F.READ_IN.pos), dirents)
+  if (dirents.withheld) x.walkers.withheld(req.caller.pid, req.node)
   // What is packed counts as looked up: it has to reach the kernel, and the error comes with the next call.
   return r < 0 && dirents.used === 0 ? r : dirents.used
 }
 
-export const readdir = (x: Context): number => list(x, false)
-export const readdirplus = (x: Context): number => list(x, true)
+export const readdir = (x: Context): number => list(x, false, 'none')
+
+/** Past the start of a directory the kernel asks for attributes only where some have been looked up there. */
+export const readdirplus = (x: Context): number =>
+  list(x, true, x.req.u64(F.READ_IN.pos) === 0 ? x.walkers.wants(x.req.caller.pid) : 'all')
 
 export const fsyncdir = (x: Context): number =>
   x.fs.fsyncdir(x.req.node, (x.req.u32(F.FSYNC_IN.flags) & F.FUSE_FSYNC_FDATASYNC) !== 0)

@@ -81,7 +81,7 @@ export class Adapter implements Operations {
       const sink = new Listing(names, entries)
       for (let end = -1; end !== sink.cookie; ) {
         end = sink.cookie
-        const result = this.#fs.readdir(this.#caller, node, sink.cookie, false, sink)
+        const result = this.#fs.readdir(this.#caller, node, sink.cookie, sink)
         if (result < 0) return result
       }
       return 0
@@ -335,6 +335,10 @@ class Listing implements DirSink {
 
   room(): boolean {
     return true
+  }
+
+  wants(): boolean {
+    return false
   }
 
   add(name: Name, ino: number, dtype: number, next: number): void {

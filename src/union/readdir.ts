@@ -28,8 +28,8 @@ const endOf = (span: number): number => span ** 2 - 1
 
 const spanOf = (cookie: number): number => (cookie < SMALL ** 2 ? SMALL : LARGE)
 
-/** Lists from `cookie` on. A name that cannot be looked up in a `plus` listing is listed without attributes. */
-export function readdir(core: Core, dir: Dir, cookie: number, plus: boolean, sink: DirSink): Result {
+/** Lists from `cookie` on. A name that cannot be looked up is listed without attributes. */
+export function readdir(core: Core, dir: Dir, cookie: number, sink: DirSink): Result {
   if (dir.removed) return 0
   const listing = listingOf(core, dir)
   if (typeof listing === 'number') return listing
@@ -55,7 +55,8 @@ export function readdir(core: Core, dir: Dir, cookie: number, plus: boolean, sin
     const name = listing.names[at] as Name
     if (!sink.room(name)) return 0
     const next = at + 1 === end && !listing.renewed ? endOf(span) : base + at + DOTS + 1
-    if (plus && lookup(core, dir, name, entry) === 0) sink.add(name, entry.attr.ino, type, next, entry)
+    if (sink.wants(type) && lookup(core, dir, name, entry) === 0)
+      sink.add(name, entry.attr.ino, type, next, entry)
     else sink.add(name, numberAt(core, dir, listing, at, name), type, next, undefined)
   }
   return 0

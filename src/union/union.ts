@@ -242,9 +242,9 @@ export class Union implements Filesystem {
     return file.copyFileRange(this.core, fh, pos, outFh, outPos, len, outsider)
   }
 
-  readdir(_c: Caller, id: NodeId, cookie: number, plus: boolean, sink: DirSink): Result {
+  readdir(_c: Caller, id: NodeId, cookie: number, sink: DirSink): Result {
     const dir = this.core.dir(id)
-    return typeof dir === 'number' ? dir : readdir(this.core, dir, cookie, plus, sink)
+    return typeof dir === 'number' ? dir : readdir(this.core, dir, cookie, sink)
   }
 
   setxattr(_c: Caller, id: NodeId, name: Name, value: Buffer, flags: number, killPriv: boolean): Result {

@@ -344,7 +344,7 @@ export class MemFs implements Filesystem {
     return this.write(outNode, outFh, Buffer.from(i.data.subarray(pos, pos + len)), outPos, undefined)
   }
 
-  readdir(_c: Caller, node: NodeId, cookie: number, plus: boolean, sink: DirSink): Result {
+  readdir(_c: Caller, node: NodeId, cookie: number, sink: DirSink): Result {
     const dir = this.inodes.get(node)
     if (dir === undefined) return -L.ESTALE
     const entry = new Entry()
@@ -353,8 +353,10 @@ export class MemFs implements Filesystem {
       if (name === undefined) continue
       if (!sink.room(name)) break
       const child = at < 2 ? dir : (dir.children.get(name) as Inode)
-      if (plus && at >= 2) this.enter(child, entry)
-      sink.add(name, child.id, L.dtOfMode(child.mode), at + 1, plus && at >= 2 ? entry : undefined)
+      const dtype = L.dtOfMode(child.mode)
+      const plus = at >= 2 && sink.wants(dtype)
+      if (plus) this.enter(child, entry)
+      sink.add(name, child.id, dtype, at + 1, plus ? entry : undefined)
     }
     return 0
   }

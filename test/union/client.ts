@@ -292,12 +292,13 @@ export class Client {
     const entries: Dirent[] = []
     const sink: DirSink = {
       room: () => entries.length < most,
+      wants: () => plus,
       add: (name, ino, type, next, entry) => {
         if (entry !== undefined) this.count(entry)
         entries.push({ name, ino, type, next })
       },
     }
-    ok(this.fs.readdir(this.caller, node, cookie, plus, sink), 'readdir')
+    ok(this.fs.readdir(this.caller, node, cookie, sink), 'readdir')
     return entries
   }
 
