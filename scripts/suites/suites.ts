@@ -33,11 +33,24 @@ function pjdfstest(installed: string, place: Place): Score {
   return score
 }
 
+/** How unionmount-testsuite is told to mount each system; those that keep an index have inode numbers and links verified. */
+const UNIONMOUNT: Partial<Record<System, { words: string[]; options: string; indexed: boolean }>> = {
+  layerfs: { words: ['--fuse=fuse-layerfs'], options: 'redirect_dir=on', indexed: true },
+  'fuse-native': {
+    words: ['--fuse=fuse-layerfs'],
+    options: 'redirect_dir=on,transport=fuse-native',
+    indexed: false,
+  },
+  overlay: { words: [], options: 'redirect_dir=on', indexed: true },
+  'fuse-overlayfs': { words: ['--fuse=fuse-overlayfs', '--xdev'], options: '', indexed: false },
+}
+
 /** Drives the system by mount(8), in a mount namespace with a tmpfs for the layers; ends at the first failure. */
 function unionmount(installed: string, place: Place): Score {
-  const kind = { layerfs: ['--fuse=fuse-layerfs'], 'fuse-overlayfs': ['--fuse=fuse-overlayfs', '--xdev'] }
-  const more = place.system === 'overlay' ? [] : (kind[place.system as 'layerfs' | 'fuse-overlayfs'] ?? [])
+  const { words, options, indexed } = UNIONMOUNT[place.system] ?? { words: [], options: '', indexed: false }
+  const verified = indexed && place.layout === 'merged'
   const layers = { upper: '--ov', lower: '--ov=1', merged: '--ov=3' }
+  const more = verified ? [...words, '--verify'] : words
   const program = `#!/bin/sh\nexec '${process.execPath}' '${path.join(TOP, 'bin/fuse-layerfs.js')}' "$@"\n`
   const script = `
     mount -t tmpfs tmpfs /usr/local/sbin
@@ -53,7 +66,7 @@ function unionmount(installed: string, place: Place): Score {
       minutes: 20,
       env: {
         UNIONMOUNT_BASEDIR: place.top,
-        UNIONMOUNT_MNTOPTIONS: more.includes('--xdev') ? '' : 'redirect_dir=on',
+        UNIONMOUNT_MNTOPTIONS: verified ? `${options},index=on` : options,
         PROGRAM: program,
       },
     },
@@ -129,7 +142,7 @@ export const SUITES: readonly Suite[] = [
     name: 'unionmount',
     variable: 'UNIONMOUNT',
     holds: 'run',
-    systems: ['layerfs', 'overlay', 'fuse-overlayfs'],
+    systems: ['layerfs', 'fuse-native', 'overlay', 'fuse-overlayfs'],
     layouts: ['upper', 'merged'],
     score: unionmount,
   },

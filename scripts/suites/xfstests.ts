@@ -37,7 +37,7 @@ function environment(place: Place): NodeJS.ProcessEnv {
     return dir
   }
   const common = { TEST_DIR: made('test'), SCRATCH_MNT: made('scratch'), RESULT_BASE: made('results') }
-  if (place.system !== 'layerfs') {
+  if (place.system === 'directory' || place.system === 'overlay') {
     const images = made('images')
     for (const name of ['TEST', 'SCRATCH']) {
       fs.writeFileSync(path.join(images, name), '')
@@ -45,8 +45,9 @@ function environment(place: Place): NodeJS.ProcessEnv {
     }
     return { ...common, FSTYP: 'ext4', IMAGES: images }
   }
+  const transport = place.system === 'layerfs' ? 'kernel' : 'fuse-native'
   const options = (name: string): string =>
-    `-olowerdir=${made(`${name}-lower`)},upperdir=${made(`${name}-upper`)},workdir=${made(`${name}-work`)}`
+    `-otransport=${transport},lowerdir=${made(`${name}-lower`)},upperdir=${made(`${name}-upper`)},workdir=${made(`${name}-work`)}`
   return {
     ...common,
     FSTYP: 'fuse',
@@ -64,7 +65,12 @@ exec '${process.execPath}' '${path.join(TOP, 'bin/mount.fuse.layerfs.js')}' "$@"
   }
 }
 
-const WAYS: Partial<Record<System, string[]>> = { directory: [], layerfs: [], overlay: ['-overlay'] }
+const WAYS: Partial<Record<System, string[]>> = {
+  directory: [],
+  layerfs: [],
+  'fuse-native': [],
+  overlay: ['-overlay'],
+}
 
 function score(installed: string, place: Place): Score {
   place.unmount()
@@ -89,7 +95,7 @@ export const xfstests: Suite = {
   name: 'xfstests',
   variable: 'XFSTESTS',
   holds: 'check',
-  systems: ['directory', 'layerfs', 'overlay'],
+  systems: ['directory', 'layerfs', 'fuse-native', 'overlay'],
   layouts: ['upper'],
   score,
 }
