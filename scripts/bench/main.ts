@@ -1,9 +1,10 @@
 /**
- * The benchmark: `npm run bench -- [compare|growth|latency] [flags]`.
+ * The benchmark: `npm run bench -- [compare|growth|latency|profile] [flags]`.
  *
  *   compare   (the default) every workload on every system, rounds interleaved
  *   growth    what work costs as it grows: files, layers, entries of a directory, bytes of a copy-up
  *   latency   what a single call waits: mount, stat beside slow work, memory at rest
+ *   profile   where the session's time goes, by function
  *
  *   --only A,B       workloads whose name holds one of these
  *   --systems A,B    systems by name
@@ -21,6 +22,7 @@ import { growth } from './growth.js'
 import { latency } from './latency.js'
 import { Bench, type Outcome } from './measure.js'
 import { comparison, plots } from './picture.js'
+import { profile } from './profile.js'
 import { type Results, rowsOf, tables } from './report.js'
 import { check, type System, systems } from './systems.js'
 import { WORKLOADS, type Workload } from './workloads.js'
@@ -137,7 +139,11 @@ async function main(): Promise<void> {
     else process.stdout.write(`${JSON.stringify(list, undefined, 1)}\n`)
   } else if (kind === 'latency')
     process.stdout.write(`${(await latency(flags.dir, Number(flags.rounds))).join('\n')}\n`)
-  else throw new Error(`no benchmark is called ${kind}: compare, growth, latency`)
+  else if (kind === 'profile') {
+    const data = new Data(flags.dir)
+    data.prepare(say)
+    process.stdout.write(`${(await profile(data, chosenWorkloads(), flags.dir)).join('\n')}\n`)
+  } else throw new Error(`no benchmark is called ${kind}: compare, growth, latency, profile`)
 }
 
 try {
