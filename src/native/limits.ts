@@ -29,6 +29,8 @@ export const LIMITS = {
   readdirplus: 'libfuse 2 does not know FUSE_READDIRPLUS: attributes are asked for one by one',
   passthrough:
     'libfuse 2 does not know it: every read and write goes through the daemon, 128 KiB at most a time',
+  seeking:
+    'libfuse 2 takes a position in a listing for one in its buffer: who seeks to where no entry begins reads the end, or not what stands there',
   'removed-directories':
     'libfuse 2 finds no path to what is open in a directory that is gone: such a directory answers ENOENT to a listing, and one that holds an open, unlinked file answers ENOTEMPTY to rmdir until the file is closed',
   'hidden-names':

@@ -7,6 +7,7 @@ const reasons = (limits: Record<string, Limit>): Record<string, string> =>
   Object.fromEntries(Object.entries(limits).map(([name, limit]) => [name, LIMITS[limit]]))
 
 const ALL = reasons({
+  'readdir: from just before where an entry stands finds entries': 'seeking',
   'directories: removed while they are the cwd give ENOENT for new names': 'removed-directories',
   'directories: of a removed lower directory as cwd are empty too': 'removed-directories',
   'rename NOREPLACE: moves to a free name': 'rename-flags',

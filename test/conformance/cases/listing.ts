@@ -64,6 +64,21 @@ const readdir = topic('readdir', {
       }
     },
   },
+  'from just before where an entry stands finds entries': {
+    prepare: (d) => {
+      mkdir(d, 'many')
+      for (let i = 0; i < 100; i++) fs.writeFileSync(join(d, 'many', `name-${i}`), '')
+    },
+    run: (d) => {
+      open(join(d, 'many'), (fd) => {
+        const cookies = alldents(fd).map((e) => e.next)
+        for (const cookie of cookies.slice(2, -2)) {
+          seekdir(fd, cookie - 1n)
+          ok(getdents(fd, 4096).length > 0)
+        }
+      })
+    },
+  },
   'of a directory that loses names while it is read gives the rest once': {
     prepare: (d) => {
       mkdir(d, 'many')
