@@ -71,18 +71,19 @@ function connectionOf(mnt: string): { fuse: boolean; number: number } {
   throw new Error(`nothing is mounted on ${mnt}`)
 }
 
-/** The process that serves a mountpoint: the one whose command line names it. */
+/** The process that serves a mountpoint: of those whose command line names it the youngest, as a daemon's parent may still be ending. */
 export function daemonOf(mnt: string): number | undefined {
-  for (const pid of readdirSync('/proc')) {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue
+  let youngest: number | undefined
+  for (const pid of readdirSync('/proc').map(Number)) {
+    if (Number.isNaN(pid) || pid === process.pid || pid < (youngest ?? 0)) continue
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1')
-      if (words.split(/[\0 ]/).includes(mnt)) return Number(pid)
+      if (words.split(/[\0 ]/).includes(mnt)) youngest = pid
     } catch {
       // It has ended meanwhile.
     }
   }
-  return undefined
+  return youngest
 }
 
 /** Milliseconds that all threads of a process have run. */
