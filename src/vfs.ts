@@ -108,7 +108,7 @@ export class StatFs {
 
 /** Receives directory entries, packing them straight into a reply. */
 export interface DirSink {
-  /** Whether an entry of this name (with attributes when `plus`) still fits. Ask before `add`. */
+  /** Whether an entry of this name still fits. Ask before `add`. */
   room(name: Name): boolean
   /** Whether an entry of this type is wanted with its attributes: the engine then looks it up, as `lookup` does. */
   wants(dtype: number): boolean

@@ -42,6 +42,11 @@ export class Data {
     this.dir = join(under, owner === 'root' ? 'data' : 'data-of-user')
   }
 
+  /** What the lines of workloads refer to. @param out a scratch directory outside the mount */
+  environment(out: string): Record<string, string> {
+    return { DATA: this.dir, OUT: out, GIT_CONFIG_GLOBAL: join(this.dir, 'gitconfig') }
+  }
+
   stack(name: StackName): Stack {
     return {
       lowers: Array.from({ length: LAYERS[name] }, (_, i) => join(this.dir, name, `layer${i}`)),

@@ -1,10 +1,10 @@
 /** What a single call waits: for a mount, and for a stat while slow work is under way. And memory at rest. */
 import { spawn } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { cpuOf, daemonOf, rssOf } from './measure.js'
 import { median, table } from './report.js'
-import { must, shell } from './run.js'
+import { must } from './run.js'
 import { mount, type Place, type System, systems, unmount } from './systems.js'
 
 const PEERS = ['fuse-overlayfs', 'unionfs-fuse', 'mergerfs', 'layerfs', 'layerfs-native', 'layerfs-user']
@@ -104,7 +104,7 @@ export async function latency(under: string, rounds: number): Promise<string[]> 
       ...inProcess(place()),
     ]
   } finally {
-    shell(`rm -rf ${dir}`)
+    rmSync(dir, { recursive: true, force: true })
   }
 }
 
@@ -124,18 +124,21 @@ async function mounts(chosen: readonly System[], place: () => Place, rounds: num
     for (const system of chosen) {
       const p = place()
       const ready = mount(system, p)
-      const pid = daemonOf(p.mnt)
-      const seen = all.get(system.name) ?? { ready: [], rss: 0, idle: 0 }
-      all.set(system.name, seen)
-      seen.ready.push(ready)
-      if (round === 0 && pid !== undefined) {
-        await new Promise((resolve) => setTimeout(resolve, 1000))
-        const before = cpuOf(pid)
-        await new Promise((resolve) => setTimeout(resolve, 4000))
-        seen.idle = (cpuOf(pid) - before) / 40
-        seen.rss = rssOf(pid, 'VmRSS')
+      try {
+        const pid = daemonOf(p.mnt)
+        const seen = all.get(system.name) ?? { ready: [], rss: 0, idle: 0 }
+        all.set(system.name, seen)
+        seen.ready.push(ready)
+        if (round === 0 && pid !== undefined) {
+          await new Promise((resolve) => setTimeout(resolve, 1000))
+          const before = cpuOf(pid)
+          await new Promise((resolve) => setTimeout(resolve, 4000))
+          seen.idle = (cpuOf(pid) - before) / 40
+          seen.rss = rssOf(pid, 'VmRSS')
+        }
+      } finally {
+        unmount(system, p.mnt)
       }
-      unmount(system, p.mnt)
     }
   }
   for (const [name, seen] of all)

@@ -145,7 +145,7 @@ export class Bench {
       const how = {
         cwd: mnt,
         asUser: system.asUser,
-        env: { DATA: data.dir, OUT: out, GIT_CONFIG_GLOBAL: join(data.dir, 'gitconfig') },
+        env: data.environment(out),
       }
       if (workload.before !== undefined) must(`cd ${mnt} && ${workload.before}`, { ...how, cwd: '/' })
       const cold = this.sample(workload, pid, how)

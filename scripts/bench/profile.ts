@@ -49,7 +49,7 @@ async function one(data: Data, workload: Workload, under: string): Promise<strin
       child.stdout.once('data', () => resolve())
       child.once('close', () => reject(new Error(`${workload.name}: the mount to be profiled has ended`)))
     })
-    const how = { env: { DATA: data.dir, OUT: at('out'), GIT_CONFIG_GLOBAL: join(data.dir, 'gitconfig') } }
+    const how = { env: data.environment(at('out')) }
     if (workload.before !== undefined) must(`cd ${at('mnt')} && ${workload.before}`, how)
     const ran = shell(`cd ${at('mnt')} && { ${workload.run}; }`, how)
     if (!ran.ok) throw new Error(`${workload.name}: ${ran.said}`)

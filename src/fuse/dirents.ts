@@ -9,7 +9,6 @@ const align = (size: number): number => (size + 7) & ~7
 /** Packs fuse_dirent or fuse_direntplus records into the body of a reply, padded to 8 bytes each. */
 export class Dirents implements DirSink {
   private readonly reply: Reply
-  private plus = false
   private wanted: Wanted = 'none'
   private limit = 0
   /** A file that the caller may want the attributes of has been given without. */
@@ -21,13 +20,16 @@ export class Dirents implements DirSink {
     this.reply = reply
   }
 
-  /** @param plus records of fuse_direntplus, with the attributes of those entries that are wanted so */
-  begin(limit: number, plus: boolean, wanted: Wanted): void {
-    this.plus = plus
+  /** @param wanted `none`: records of fuse_dirent, which have no place for attributes */
+  begin(limit: number, wanted: Wanted): void {
     this.wanted = wanted
     this.withheld = false
     this.limit = Math.min(limit, this.reply.capacity)
     this.used = 0
+  }
+
+  private get plus(): boolean {
+    return this.wanted !== 'none'
   }
 
   room(name: Name): boolean {
@@ -36,7 +38,7 @@ export class Dirents implements DirSink {
   }
 
   wants(dtype: number): boolean {
-    if (this.wanted === 'none') return false
+    if (!this.plus) return false
     if (this.wanted === 'all' || dtype === DT_DIR || dtype === DT_UNKNOWN) return true
     if (this.wanted === 'all but one' && this.withheld) return true
     this.withheld = true

@@ -63,28 +63,26 @@ export class Reply {
 
   /** Writes the header. @param error 0 or a negated errno. @returns the bytes to send */
   head(req: Request, error: number, payload: number): number {
+    return this.header(req.uniqueLow, req.uniqueHigh, error, payload)
+  }
+
+  private header(uniqueLow: number, uniqueHigh: number, error: number, payload: number): number {
     const v = this.view
     const total = OUT_HEADER + payload
     v.setUint32(OUT.len, total, true)
     v.setInt32(OUT.error, error, true)
-    v.setUint32(OUT.unique, req.uniqueLow, true)
-    v.setUint32(OUT.unique + 4, req.uniqueHigh, true)
+    v.setUint32(OUT.unique, uniqueLow, true)
+    v.setUint32(OUT.unique + 4, uniqueHigh, true)
     return total
   }
 
   /** Makes the first `count` bytes behind struct fuse_notify_store_out a message of their own. @returns the bytes to send */
   store(node: NodeId, count: number): number {
-    const v = this.view
-    const total = OUT_HEADER + STORE_OUT.size + count
-    v.setUint32(OUT.len, total, true)
-    v.setInt32(OUT.error, FUSE_NOTIFY_STORE, true)
-    v.setUint32(OUT.unique, 0, true)
-    v.setUint32(OUT.unique + 4, 0, true)
     this.u64(STORE_OUT.node, node)
     this.u64(STORE_OUT.offset, 0)
     this.u32(STORE_OUT.count, count)
     this.u32(STORE_OUT.count + 4, 0)
-    return total
+    return this.header(0, 0, FUSE_NOTIFY_STORE, STORE_OUT.size + count)
   }
 
   /** The first `size` bytes of the body. @param size at most `capacity` */

@@ -1,13 +1,7 @@
+import { availableParallelism } from 'node:os'
 import { EAGAIN } from '../abi/linux.js'
 import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
-import {
-  affinity,
-  bindToProcessor,
-  ProcessorLook,
-  preemptions,
-  processorsIn,
-  setAffinity,
-} from '../sys/thread.js'
+import { affinity, bindToProcessor, ProcessorLook, preemptions, setAffinity } from '../sys/thread.js'
 import type { Result } from '../vfs.js'
 
 /**
@@ -34,7 +28,7 @@ export interface Waiter {
 }
 
 class Free implements Waiter {
-  constructor(private readonly fd: number) {}
+  constructor(protected readonly fd: number) {}
 
   read(dst: Buffer): Result {
     return readFd(this.fd, dst)
@@ -86,13 +80,11 @@ class Follow extends Free {
 const SPIN_MS = 0.05
 
 /** Wants its descriptor not to block. */
-class Spin implements Waiter {
+class Spin extends Free {
   /** Times that it asked in vain and slept. */
   slept = 0
 
-  constructor(private readonly fd: number) {}
-
-  read(dst: Buffer): Result {
+  override read(dst: Buffer): Result {
     let n = readFd(this.fd, dst)
     if (n !== -EAGAIN) return n
     const until = performance.now() + SPIN_MS
@@ -104,10 +96,6 @@ class Spin implements Waiter {
     const ready = waitReadable(this.fd, -1)
     return ready < 0 ? ready : readFd(this.fd, dst)
   }
-
-  heard(_tid: number, _now: number): void {}
-
-  close(): void {}
 }
 
 /** Requests after which spinning has to justify itself, */
@@ -177,7 +165,7 @@ class Adaptive implements Waiter {
 export function waiter(mode: WakeMode, fd: number): Waiter {
   switch (mode) {
     case 'adaptive':
-      return processorsIn(affinity()) > 1 ? new Adaptive(fd) : new Free(fd)
+      return availableParallelism() > 1 ? new Adaptive(fd) : new Free(fd)
     case 'free':
       return new Free(fd)
     case 'follow':

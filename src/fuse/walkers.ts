@@ -31,10 +31,10 @@ export class Walkers {
 
   /** @param tid 0: a process of another pid namespace, which the kernel cannot name */
   wants(tid: number): Wanted {
-    const walker = tid === 0 ? undefined : this.threads.get(tid)
-    if (walker === undefined) return tid === 0 ? 'all' : 'all but one'
-    if (walker.asks) return 'all'
-    return walker.unasked < LESSONS ? 'all but one' : 'directories'
+    if (tid === 0) return 'all'
+    const walker = this.threads.get(tid)
+    if (walker?.asks) return 'all'
+    return (walker?.unasked ?? 0) < LESSONS ? 'all but one' : 'directories'
   }
 
   /** Files of `dir` have been given without attributes. */

@@ -56,13 +56,6 @@ export function affinity(): Buffer {
 
 export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
 
-/** How many processors a mask has. */
-export function processorsIn(processors: Buffer): number {
-  let n = 0
-  for (const byte of processors) for (let bits = byte; bits !== 0; bits &= bits - 1) n++
-  return n
-}
-
 const RUSAGE_THREAD = 1
 const RUSAGE_NIVCSW = 136
 const usage = Buffer.alloc(144)

@@ -45,13 +45,14 @@ const MAX_PRELOAD = 128 * 1024
 
 /** Answers an open file. */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
-  const first = node.handles === undefined && !node.preloaded
+  const offers = core.policy.passthrough && staysPut(core, node)
+  // Reading a file of the upper would change its access time, which opening does not.
+  const unread = node.handles === undefined && !node.preloaded && !node.inUpper
+  const known = (offers || unread) && stat(fd, scratch) >= 0
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
-  out.backing = core.policy.passthrough && staysPut(core, node) && !hasSetId(fd) ? fd : -1
-  // Reading a file of the upper would change its access time, which opening does not.
-  const whole = first && !node.inUpper && stat(fd, scratch) >= 0 ? scratch.size : 0
-  out.preload = whole <= MAX_PRELOAD ? whole : 0
+  out.backing = offers && !(known && hasSetId(scratch)) ? fd : -1
+  out.preload = unread && known && scratch.size <= MAX_PRELOAD ? scratch.size : 0
   node.preloaded = true
   return 0
 }
@@ -61,7 +62,7 @@ const staysPut = (core: Core, node: Node): boolean =>
   core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
 
 /** Whether a write may take mode bits from a file: one past us would be the daemon's, who may keep them. */
-const hasSetId = (fd: number): boolean => stat(fd, scratch) >= 0 && (scratch.mode & (S_ISUID | S_ISGID)) !== 0
+const hasSetId = ({ mode }: Attr): boolean => (mode & (S_ISUID | S_ISGID)) !== 0
 
 /** Opens a file; copies it up first where the flags write. */
 export function open(

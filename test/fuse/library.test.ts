@@ -5,7 +5,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { LayerfsError, Mount, MountInput } from '../../src/index.js'
 import { scratch } from '../support/identity.js'
-import { LIBRARY, library } from '../support/library.js'
+import { LIBRARY, library, stackIn } from '../support/library.js'
 import { discard, mountsBelow, umount } from '../support/mounts.js'
 
 const { mount } = await library()
@@ -24,14 +24,7 @@ afterEach(async () => {
 })
 
 const at = (...names: string[]) => path.join(base, ...names)
-const stack = (more: Partial<MountInput> = {}): MountInput => ({
-  lower: [at('lower')],
-  upper: at('upper'),
-  work: at('work'),
-  mountpoint: at('mnt'),
-  transport: 'kernel',
-  ...more,
-})
+const stack = (more: Partial<MountInput> = {}): MountInput => ({ ...stackIn(base), ...more })
 async function open(more: Partial<MountInput> = {}): Promise<Mount> {
   const m = await mount(stack(more))
   mounted.push(m)

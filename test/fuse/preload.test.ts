@@ -7,7 +7,7 @@ import * as F from '../../src/abi/fuse.js'
 import * as L from '../../src/abi/linux.js'
 import type { Mount } from '../../src/index.js'
 import { scratch } from '../support/identity.js'
-import { library } from '../support/library.js'
+import { library, stackIn } from '../support/library.js'
 import { discard } from '../support/mounts.js'
 import { Bench, str, u32, u64 } from './wire.js'
 
@@ -82,13 +82,7 @@ describe('small files of lowers', () => {
     for (const name of ['lower', 'upper', 'work', 'mnt']) fs.mkdirSync(at(name))
     for (const size of SIZES) fs.writeFileSync(at('lower', `f${size}`), content(size))
     const { mount } = await library()
-    m = await mount({
-      lower: [at('lower')],
-      upper: at('upper'),
-      work: at('work'),
-      mountpoint: at('mnt'),
-      transport: 'kernel',
-    })
+    m = await mount(stackIn(base))
   })
   afterEach(async () => {
     await m.unmount({ lazy: true }).catch(() => {})

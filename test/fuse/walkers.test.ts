@@ -7,7 +7,7 @@ import * as L from '../../src/abi/linux.js'
 import { Walkers } from '../../src/fuse/walkers.js'
 import type { Mount } from '../../src/index.js'
 import { scratch } from '../support/identity.js'
-import { library } from '../support/library.js'
+import { library, stackIn } from '../support/library.js'
 import { discard } from '../support/mounts.js'
 import { Bench, parse, request, str, u32, u64 } from './wire.js'
 
@@ -117,13 +117,7 @@ describe('programs that walk a mount', () => {
       for (let f = 0; f < FILES; f++) fs.writeFileSync(at('lower', `d${d}`, `f${f}`), `${d} ${f}`)
     }
     const { mount } = await library()
-    m = await mount({
-      lower: [at('lower')],
-      upper: at('upper'),
-      work: at('work'),
-      mountpoint: at('mnt'),
-      transport: 'kernel',
-    })
+    m = await mount(stackIn(base))
   })
   afterEach(async () => {
     await m.unmount({ lazy: true }).catch(() => {})
