@@ -1,11 +1,14 @@
 /** A helper thread of a session: runs one job after the other and says when each has ended. */
 
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { EIO } from './abi/linux.js'
 import { DONE, type Order } from './fuse/helpers.js'
 import { raiseEvent } from './sys/event.js'
+import { setAffinity } from './sys/thread.js'
 import { runJob } from './union/job.js'
 import type { Result } from './vfs.js'
+
+setAffinity(Buffer.from(workerData as Uint8Array))
 
 parentPort?.on('message', ({ job, slot, cells, event }: Order) => {
   const states = new Int32Array(cells)

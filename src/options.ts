@@ -72,7 +72,7 @@ export interface MountOptions extends StackOptions {
   /** The type shown in /proc/mounts is `fuse.SUBTYPE`. */
   subtype?: string
   /** How the session thread waits: `spin` asks for a while before it sleeps, `follow` goes to the caller's processor, `adaptive` does what pays. */
-  wake: 'adaptive' | 'free' | 'follow' | 'spin'
+  wake: 'adaptive' | 'free' | 'follow' | 'spin' | 'yield'
   writeback: 'auto' | 'on' | 'off'
   passthrough: 'auto' | 'on' | 'off'
   /** Log each request as a line. */
@@ -287,7 +287,7 @@ const ROWS: ReadonlyMap<string, Row> = new Map(
     timeout: numeric('timeout', 'timeout'),
     fsname: text('fsname', 'fsname'),
     subtype: text('subtype', 'subtype'),
-    wake: choice('wake', 'wake', same('adaptive', 'free', 'follow', 'spin')),
+    wake: choice('wake', 'wake', same('adaptive', 'free', 'follow', 'spin', 'yield')),
     writeback: choice('writeback', 'writeback', same('auto', 'on', 'off')),
     passthrough: choice('passthrough', 'passthrough', same('auto', 'on', 'off')),
     debug: choice('debug', 'debug', YES_NO, 'on'),

@@ -89,9 +89,9 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   wake: row(
     'Mount',
     'MODE',
-    "how the session waits: polling before sleep (spin), on the caller's processor (follow), on any (free), as pays (adaptive)",
+    "how the session waits: polling before sleep (spin), on the caller's processor (follow), giving it up to the caller (yield), on any (free), as pays (adaptive)",
     {
-      choices: ['adaptive', 'follow', 'spin', 'free'],
+      choices: ['adaptive', 'follow', 'spin', 'yield', 'free'],
     },
   ),
   writeback: row('Mount', 'MODE', 'let the kernel gather writes', { choices: ['auto', 'on', 'off'] }),

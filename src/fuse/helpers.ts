@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import { EAGAIN, EIO } from '../abi/linux.js'
 import { closeEvent, drainEvent, makeEvent } from '../sys/event.js'
+import { affinity } from '../sys/thread.js'
 import { type Helpers, type Job, type JobId, PARKED, type Result } from '../vfs.js'
 
 /** Jobs that may be under way at once; each further one is done by the session itself. */
@@ -31,6 +32,9 @@ export class HelperThreads implements Helpers {
   private readonly states = new Int32Array(this.cells)
   private readonly threads: { worker: Worker; load: number }[] = []
   private readonly assigned: number[] = []
+
+  /** What its threads may run on: the session that makes this one binds itself to single processors later. */
+  private readonly processors = affinity()
 
   /** @param entry the module that a helper thread runs */
   constructor(private readonly entry: URL) {}
@@ -61,7 +65,7 @@ export class HelperThreads implements Helpers {
     for (const [i, thread] of this.threads.entries())
       if (best < 0 || thread.load < (this.threads[best]?.load ?? 0)) best = i
     if (best >= 0 && (this.threads[best]?.load === 0 || this.threads.length >= MAX_THREADS)) return best
-    const worker = new Worker(this.entry, { execArgv: [] })
+    const worker = new Worker(this.entry, { execArgv: [], workerData: this.processors })
     worker.unref()
     return this.threads.push({ worker, load: 0 }) - 1
   }

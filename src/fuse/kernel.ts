@@ -12,11 +12,12 @@ import { bytesOf } from '../sys/libc.js'
 import { mountAt, mounts } from '../sys/mount.js'
 import { wakeThread } from '../sys/thread.js'
 import { setXattr } from '../sys/xattr.js'
-import { ENDED, errorOf, type FromWorker, STATE, STOP, TID, type WorkerInput } from './link.js'
+import { CELLS, ENDED, errorOf, type FromWorker, STATE, STOP, TID, type WorkerInput } from './link.js'
 import { detach, type Means } from './mount.js'
 import { opName } from './ops.js'
 import { Counters, type MountStats } from './stats.js'
 import { returnThread, takeThread } from './thread.js'
+import { Watch } from './watch.js'
 
 /** How long a session may go on after its mount is gone from here, milliseconds: another mount namespace may hold it. */
 const PATIENCE_MS = 2000
@@ -33,6 +34,7 @@ export class KernelMount {
   private readonly cells: Int32Array
   private readonly counters: Counters
   private readonly worker: Worker
+  private readonly watch: Watch
   mountpoint = ''
   private means: Means = 'mount(2)'
   private device: string | undefined
@@ -43,15 +45,17 @@ export class KernelMount {
     const input: WorkerInput = {
       options,
       why,
-      cells: new SharedArrayBuffer(3 * 4),
+      cells: new SharedArrayBuffer(CELLS * 4),
       counters: new Counters().shared,
     }
     this.cells = new Int32Array(input.cells)
     this.counters = new Counters(input.counters)
+    this.watch = new Watch(this.cells)
     this.worker = takeThread()
     this.worker.postMessage(input)
     this.closed = new Promise((resolve) => {
       const end = (): void => {
+        this.watch.stop()
         live.delete(this)
         resolve()
       }
@@ -85,6 +89,7 @@ export class KernelMount {
           resolve()
         } else if (m.type === 'failed') reject(errorOf(m.failure))
         else if (m.type === 'settled') this.settle?.(m.orphans)
+        else if (m.type === 'watch') this.watch.start()
         else if (m.type === 'notify' && !this.ended)
           writeFd(this.fd, Buffer.from(m.message), m.message.length)
       })

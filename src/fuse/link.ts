@@ -8,6 +8,11 @@ import type { Means } from './mount.js'
 export const STATE = 0
 export const TID = 1
 export const STOP = 2
+/** These three: see watch.ts. */
+export const YIELDS = 3
+export const SERVED = 4
+export const BEAT = 5
+export const CELLS = 6
 /** Values of the STATE cell; 0 until the session serves. */
 export const SERVING = 1
 /** The engine is closed and the session's descriptor too. */
@@ -18,7 +23,7 @@ export interface WorkerInput {
   options: MountOptions
   /** Why this transport was taken: for the status. */
   why: string
-  /** STATE, TID, STOP. */
+  /** STATE to BEAT. */
   cells: SharedArrayBuffer
   counters: SharedArrayBuffer
 }
@@ -38,6 +43,8 @@ export type FromWorker =
   | { type: 'notify'; message: Uint8Array }
   /** A reset or reload is through, and what it had to notify was sent before this. */
   | { type: 'settled'; orphans: number }
+  /** The session wants to be watched. */
+  | { type: 'watch' }
   | { type: 'ended' }
 
 export function failureOf(error: unknown): Failure {

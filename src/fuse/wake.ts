@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os'
-import { EAGAIN } from '../abi/linux.js'
-import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
-import { affinity, bindToProcessor, ProcessorLook, preemptions, setAffinity } from '../sys/thread.js'
+import { LayerfsError } from '../errors.js'
+import { setNonblocking } from '../sys/device.js'
+import { mayTakeTurnsAgain, preemptions } from '../sys/thread.js'
 import type { Result } from '../vfs.js'
+import { Follow, Free, Spin, type Waiter, Yield } from './waiter.js'
+import type { Watched } from './watch.js'
 
 /**
  * How the session's thread waits for the next request. A wake-up across processors costs ten times what the
@@ -12,160 +14,163 @@ import type { Result } from '../vfs.js'
  * - `follow`: the thread moves to the processor of its latest caller, where it runs as soon as the caller waits.
  *   Good where all processors are busy: an idle one takes the caller away again.
  * - `spin`: asks again for a while before it sleeps. Good where a processor is idle.
- * - `adaptive`: spins while that finds requests, and follows while it does not.
+ * - `yield`: follows, and runs at SCHED_IDLE: sched(7) counts a processor that runs nothing else as idle, so the
+ *   caller who has his answer goes on there at once, and nobody is woken elsewhere. Good for one caller at a time
+ *   who hardly computes; others may take the processor away. Takes CAP_SYS_NICE.
+ * - `adaptive`: spins while that finds requests, yields while they are all one caller's, follows while neither pays.
  *
  * None costs anything at rest.
  */
-export type WakeMode = 'adaptive' | 'free' | 'follow' | 'spin'
+export type WakeMode = 'adaptive' | 'free' | 'follow' | 'spin' | 'yield'
 
-export interface Waiter {
-  /** Reads the next request. */
-  read(dst: Buffer): Result
-  /** Hears who sent the request just read, and when. */
-  heard(tid: number, now: number): void
-  /** Leaves the thread as it was. */
-  close(): void
-}
+/** What `adaptive` needs of the watch. */
+export type Overseer = Pick<Watched, 'ask' | 'dismiss' | 'rescued' | 'served'>
 
-class Free implements Waiter {
-  constructor(protected readonly fd: number) {}
-
-  read(dst: Buffer): Result {
-    return readFd(this.fd, dst)
-  }
-
-  heard(_tid: number, _now: number): void {}
-
-  close(): void {}
-}
-
-/** Time between two looks at where a caller runs, milliseconds: a look costs as much as a request. Longer while it stays where it is. */
-const LOOK_MS = 2
-const LONGEST_LOOK_MS = 32
-
-class Follow extends Free {
-  private next = 0
-  private pause = LOOK_MS
-  private caller = 0
-  private processor = -1
-  private readonly look = new ProcessorLook()
-  private readonly before = affinity()
-
-  override heard(tid: number, now: number): void {
-    if (tid === 0 || now < this.next) return
-    const processor = this.look.of(tid)
-    const same = tid === this.caller && processor === this.processor
-    this.pause = same ? Math.min(this.pause * 2, LONGEST_LOOK_MS) : LOOK_MS
-    this.next = now + this.pause
-    this.caller = tid
-    if (processor < 0 || processor === this.processor) return
-    if (bindToProcessor(processor) >= 0) this.processor = processor
-  }
-
-  /** Lets the thread run anywhere again. */
-  leave(): void {
-    this.next = 0
-    if (this.processor < 0) return
-    setAffinity(this.before)
-    this.processor = -1
-  }
-
-  override close(): void {
-    this.look.close()
-    this.leave()
-  }
-}
-
-/** How long `spin` asks before it sleeps, milliseconds. */
-const SPIN_MS = 0.05
-
-/** Wants its descriptor not to block. */
-class Spin extends Free {
-  /** Times that it asked in vain and slept. */
-  slept = 0
-
-  override read(dst: Buffer): Result {
-    let n = readFd(this.fd, dst)
-    if (n !== -EAGAIN) return n
-    const until = performance.now() + SPIN_MS
-    do {
-      n = readFd(this.fd, dst)
-      if (n !== -EAGAIN) return n
-    } while (performance.now() < until)
-    this.slept++
-    const ready = waitReadable(this.fd, -1)
-    return ready < 0 ? ready : readFd(this.fd, dst)
-  }
-}
-
-/** Requests after which spinning has to justify itself, */
+/** Requests after which spinning and yielding have to justify themselves: */
 const TERM = 128
-/** with no more than so many of them slept for or processors lost to others meanwhile. */
+/** no more than so many may have been slept for, or have cost a processor that others wanted; */
 const MISSES = TERM / 4
-/** Requests for which it follows then: the more the oftener spinning has failed. */
+/** where the thread yields, no more than so many may not have been there when it asked, */
+const APART = (TERM * 3) / 4
+/** no more than so many may come from another caller than the one before, */
+const CHANGES = TERM / 16
+/** no more bytes may be moved (copying beside the caller is faster than in his place), */
+const BULK = TERM * 4096
+/** and no more may come late. */
+const LATE = 4
+/** Requests in whose time V8 compiles: it wakes its threads where a processor looks idle, as one does whose thread yields. */
+const WARM = 16 * TERM
+/** Requests for which it follows after a failure: the more the oftener that has happened. */
 const REST = 8 * TERM
 const LONGEST_REST = 64 * TERM
 
 class Adaptive implements Waiter {
   private readonly spin: Spin
   private readonly follow: Follow
-  private spinning = true
+  private readonly yield: Yield
+  private readonly mayYield: boolean
+  private now: Spin | Follow | Yield
   /** Requests until the next decision. */
   private left = TERM
+  private seen = 0
+  private yieldFrom = WARM
+  private yieldRest = REST
   private rest = REST
   private lost = preemptions()
+  private caller = 0
+  private changes = 0
+  private bytes = 0
 
-  constructor(private readonly fd: number) {
+  constructor(
+    private readonly fd: number,
+    private readonly watched: Overseer | undefined,
+  ) {
+    this.mayYield = watched !== undefined && mayTakeTurnsAgain()
     this.spin = new Spin(fd)
     this.follow = new Follow(fd)
+    this.yield = new Yield(fd)
+    this.now = this.spin
     setNonblocking(fd, true)
   }
 
   read(dst: Buffer): Result {
-    return this.spinning ? this.spin.read(dst) : this.follow.read(dst)
+    return this.now.read(dst)
+  }
+
+  moved(bytes: number): void {
+    this.bytes += bytes
   }
 
   heard(tid: number, now: number): void {
-    if (!this.spinning) this.follow.heard(tid, now)
-    if (--this.left > 0) return
-    if (this.spinning) this.judge()
+    this.now.heard(tid, now)
+    if (tid !== 0 && tid !== this.caller) {
+      this.caller = tid
+      this.changes++
+    }
+    this.watched?.served()
+    this.seen++
+    this.left--
+    if (this.now === this.yield && this.hindered()) this.stopYielding()
+    else if (this.left <= 0) this.judge(now)
+  }
+
+  /** Whether somebody takes the processor that this thread leaves to its caller. */
+  private hindered(): boolean {
+    return this.yield.late > LATE || (this.watched?.rescued === true && !this.yield.asleep)
+  }
+
+  private stopYielding(): void {
+    this.yieldFrom = this.seen + this.yieldRest
+    this.yieldRest = Math.min(this.yieldRest * 2, LONGEST_REST)
+    this.startSpinning()
+  }
+
+  private judge(now: number): void {
+    const { spin } = this
+    const one = this.mayYield && this.changes <= CHANGES && this.bytes <= BULK
+    if (this.now === this.yield) {
+      if (!one || this.watched?.rescued) this.startSpinning()
+      else if (this.yield.slept > APART) this.stopYielding()
+      else this.startYielding()
+      return
+    }
+    const failed = this.now === spin && spin.slept + preemptions() - this.lost > MISSES
+    if (this.now === spin && !failed) this.rest = REST
+    if (one && this.mayStartYielding(now)) this.startYielding()
+    else if (failed) this.startFollowing()
     else this.startSpinning()
   }
 
-  private judge(): void {
-    const lost = preemptions()
-    const misses = this.spin.slept + lost - this.lost
-    this.lost = lost
-    this.spin.slept = 0
-    if (misses <= MISSES) {
-      this.left = TERM
-      this.rest = REST
-      return
-    }
-    this.spinning = false
-    this.left = this.rest
-    this.rest = Math.min(this.rest * 2, LONGEST_REST)
-    setNonblocking(this.fd, false)
+  private mayStartYielding(now: number): boolean {
+    return this.seen >= this.yieldFrom && this.watched?.ask(now) === true
   }
 
   private startSpinning(): void {
-    this.spinning = true
-    this.left = TERM
-    this.lost = preemptions()
-    this.follow.leave()
-    setNonblocking(this.fd, true)
+    this.change(this.spin, TERM)
+  }
+
+  private startYielding(): void {
+    this.change(this.yield, TERM)
+  }
+
+  private startFollowing(): void {
+    this.change(this.follow, this.rest)
+    this.rest = Math.min(this.rest * 2, LONGEST_REST)
+  }
+
+  private change(to: Spin | Follow | Yield, term: number): void {
+    if (to !== this.now) {
+      this.now.leave()
+      setNonblocking(this.fd, to !== this.follow)
+      if (to === this.yield) this.yield.enter()
+      else this.watched?.dismiss()
+      this.now = to
+    }
+    this.left = term
+    this.spin.slept = this.yield.slept = this.yield.late = this.changes = this.bytes = 0
+    if (to === this.spin) this.lost = preemptions()
+  }
+
+  leave(): void {
+    this.now.leave()
   }
 
   close(): void {
     this.follow.close()
+    this.yield.close()
   }
 }
 
-/** With one processor, nobody can send a request while this thread spins, and all callers are where it is. */
-export function waiter(mode: WakeMode, fd: number): Waiter {
+/**
+ * With one processor, nobody can send a request while this thread spins, and all callers are where it is.
+ *
+ * @param watched who watches over this thread; without it `adaptive` does not yield
+ * @throws LayerfsError UNSUPPORTED where `yield` is not permitted
+ */
+export function waiter(mode: WakeMode, fd: number, watched?: Overseer): Waiter {
   switch (mode) {
     case 'adaptive':
-      return availableParallelism() > 1 ? new Adaptive(fd) : new Free(fd)
+      return availableParallelism() > 1 ? new Adaptive(fd, watched) : new Free(fd)
     case 'free':
       return new Free(fd)
     case 'follow':
@@ -173,5 +178,12 @@ export function waiter(mode: WakeMode, fd: number): Waiter {
     case 'spin':
       setNonblocking(fd, true)
       return new Spin(fd)
+    case 'yield': {
+      const one = new Yield(fd)
+      if (!mayTakeTurnsAgain() || one.enter() < 0)
+        throw new LayerfsError('UNSUPPORTED', 'wake=yield takes CAP_SYS_NICE, as root has it: leave it out')
+      setNonblocking(fd, true)
+      return one
+    }
   }
 }

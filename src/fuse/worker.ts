@@ -10,7 +10,7 @@ import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
 import { writeFd } from '../sys/device.js'
 import { umask } from '../sys/name.js'
-import { armWake, geteuid, gettid, unshareFs } from '../sys/thread.js'
+import { armWake, geteuid, gettid, SpareProcessor, unshareFs } from '../sys/thread.js'
 import type { Filesystem } from '../vfs.js'
 import { FuseDevice } from './device.js'
 import { HelperThreads } from './helpers.js'
@@ -19,6 +19,7 @@ import { attach, detach } from './mount.js'
 import { Notify } from './notify.js'
 import { Session } from './session.js'
 import { Counters } from './stats.js'
+import { Watched } from './watch.js'
 
 const post = (message: FromWorker): void => parentPort?.postMessage(message)
 
@@ -43,11 +44,16 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
   const { options, why } = input
   const attached = attach({ ...options, readOnly: isReadOnly(options), unchecked: isUnchecked(options) })
   const { mountpoint, means, fd } = attached
-  const device = new FuseDevice(fd, options.wake)
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
   const caching = cachingFor(options)
   const helpers = new HelperThreads(new URL('../helper.js', import.meta.url))
+  let device: FuseDevice | undefined
   try {
+    device = new FuseDevice(
+      fd,
+      options.wake,
+      new Watched(cells, new SpareProcessor(), () => post({ type: 'watch' })),
+    )
     fs.attach?.(
       new Notify(
         (message) => writeFd(fd, message, message.length),
@@ -79,7 +85,8 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
     detach(mountpoint, means, true)
     throw error
   } finally {
-    device.close()
+    if (device === undefined) closeSync(fd)
+    else device.close()
     void helpers.close()
   }
 }

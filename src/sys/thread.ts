@@ -1,6 +1,7 @@
 /** This thread: its id, the processor it runs on, and how another thread wakes it from a blocking call. */
 
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import koffi from 'koffi'
 import { AT_FDCWD, O_RDONLY } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
@@ -13,6 +14,7 @@ const c = {
   tgkill: bind('int tgkill(int, int, int)'),
   setaffinity: bind('int sched_setaffinity(int, size_t, const void *)'),
   getaffinity: bind('int sched_getaffinity(int, size_t, void *)'),
+  setscheduler: bind('int sched_setscheduler(int, int, const void *)'),
   getrusage: bind('int getrusage(int, void *)'),
   sigaction: bind('int sigaction(int, const void *, void *)'),
   unshare: bind('int unshare(int)'),
@@ -55,6 +57,39 @@ export function affinity(): Buffer {
 }
 
 export const setAffinity = (processors: Buffer): Result => result(c.setaffinity(0, MASK_BYTES, processors))
+
+const SCHED_OTHER = 0
+const SCHED_IDLE = 5
+const SCHED_RESET_ON_FORK = 0x40000000
+const noPriority = Buffer.alloc(4)
+
+/**
+ * Has the calling thread run only when nobody else wants its processor: whom it wakes has it at once. Threads that it
+ * starts are not like it: sched(7).
+ */
+export const runWhenIdle = (): Result =>
+  result(c.setscheduler(0, SCHED_IDLE | SCHED_RESET_ON_FORK, noPriority))
+
+/** Undoes `runWhenIdle`. @param tid 0: the calling thread. @returns -EPERM without CAP_SYS_NICE */
+export const takeTurnsAgain = (tid: number): Result => result(c.setscheduler(tid, SCHED_OTHER, noPriority))
+
+/** Whether this machine has a processor that nobody uses: the fourth field of /proc/loadavg counts the threads that run or want to. */
+export class SpareProcessor {
+  private readonly processors = availableParallelism()
+  private readonly fd = open(AT_FDCWD, '/proc/loadavg', O_RDONLY)
+  private readonly line = Buffer.alloc(64)
+
+  /** @returns false where it is not to be known */
+  exists(): boolean {
+    const n = this.fd < 0 ? this.fd : pread(this.fd, this.line, 0)
+    const found = n > 0 ? / (\d+)\//.exec(this.line.toString('latin1', 0, n)) : null
+    return found !== null && Number(found[1]) < this.processors
+  }
+
+  close(): void {
+    if (this.fd >= 0) close(this.fd)
+  }
+}
 
 const RUSAGE_THREAD = 1
 const RUSAGE_NIVCSW = 136
@@ -127,8 +162,12 @@ export function hasCapability(bit: number): boolean {
   return line?.[1] !== undefined && ((BigInt(`0x${line[1]}`) >> BigInt(bit)) & 1n) === 1n
 }
 
+/** Whether the calling thread may end what `runWhenIdle` begins. */
+export const mayTakeTurnsAgain = (): boolean => inFirstUserNamespace() && hasCapability(CAP_SYS_NICE)
+
 export const CAP_FOWNER = 3
 export const CAP_SYS_ADMIN = 21
+export const CAP_SYS_NICE = 23
 
 /** Only there do all ids map to themselves: user_namespaces(7). */
 export const inFirstUserNamespace = (): boolean =>

@@ -1,6 +1,15 @@
 /** Requests whose work a helper thread does: parked, run again, answered in the end; nothing else waits for them. */
 
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -8,6 +17,7 @@ import { FUSE_FSYNC, FUSE_GETATTR } from '../../src/abi/fuse.js'
 import { EIO } from '../../src/abi/linux.js'
 import { HelperThreads } from '../../src/fuse/helpers.js'
 import { waitReadable } from '../../src/sys/device.js'
+import { affinity, bindToProcessor, setAffinity } from '../../src/sys/thread.js'
 import { type Job, PARKED, type Result } from '../../src/vfs.js'
 import { MemFs } from '../support/memfs.js'
 import { Bench, parse, request } from './wire.js'
@@ -92,6 +102,25 @@ describe('helper threads', () => {
     closeSync(from)
     closeSync(to)
     expect(statSync(join(dir, 'to')).size).toBe(data.length)
+  })
+
+  it('run on every processor, though the thread that asked has bound itself to one', () => {
+    const allowed = (): string[] =>
+      readdirSync('/proc/self/task').map(
+        (tid) =>
+          /^Cpus_allowed:\s*(\S+)$/m.exec(readFileSync(`/proc/self/task/${tid}/status`, 'latin1'))?.[1] ?? '',
+      )
+    const before = affinity()
+    const all = allowed()
+    const helpers = new HelperThreads(ENTRY)
+    expect(bindToProcessor(0)).toBe(0)
+    try {
+      expect(run(helpers, { kind: 'sync', fd: 99_999, dataOnly: true })).toBeLessThan(0)
+      // This thread is bound; the helper makes up for it.
+      expect(allowed().filter((mask) => mask === all[0]).length).toBeGreaterThanOrEqual(all.length)
+    } finally {
+      setAffinity(before)
+    }
   })
 
   it('tell the errno of a job that fails', () => {

@@ -2,8 +2,13 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Waiter, waiter } from '../../src/fuse/wake.js'
+import { BEAT, CELLS, TID } from '../../src/fuse/link.js'
+import type { Waiter } from '../../src/fuse/waiter.js'
+import { waiter } from '../../src/fuse/wake.js'
+import { Watch, Watched } from '../../src/fuse/watch.js'
+import { gettid, runWhenIdle } from '../../src/sys/thread.js'
 
 /** A pipe stands for /dev/fuse, a byte for a request. */
 describe('a thread that finds out how to wait', () => {
@@ -103,5 +108,151 @@ describe('a thread that finds out how to wait', () => {
     expect(spins()).toBe(false)
     wait.close()
     expect(allowed()).toBe(before)
+  })
+})
+
+/** Field 41 of proc(5)'s stat: 0 is SCHED_OTHER, 5 is SCHED_IDLE. */
+const policy = (): string | undefined =>
+  fs
+    .readFileSync('/proc/thread-self/stat', 'latin1')
+    .replace(/^.*\) /, '')
+    .split(' ')[38]
+
+describe('a thread that leaves its processor to its caller', () => {
+  let dir: string
+  let fd: number
+  let wait: Waiter
+  let now: number
+  const one = Buffer.alloc(1)
+  const watch = {
+    willing: true,
+    rescued: false,
+    ask: () => watch.willing,
+    served: () => {},
+    dismiss: () => {
+      watch.rescued = false
+    },
+  }
+
+  beforeEach(() => {
+    dir = fs.mkdtempSync(path.join(os.tmpdir(), 'layerfs-wake-'))
+    expect(spawnSync('mkfifo', [path.join(dir, 'fifo')]).status).toBe(0)
+    fd = fs.openSync(path.join(dir, 'fifo'), fs.constants.O_RDWR)
+    Object.assign(watch, { willing: true, rescued: false })
+    wait = waiter('adaptive', fd, watch)
+    now = 0
+  })
+  afterEach(() => {
+    wait.close()
+    fs.closeSync(fd)
+    fs.rmSync(dir, { recursive: true })
+    expect(policy()).toBe('0')
+  })
+
+  /** Answers queued requests, `apart` milliseconds one after the other. */
+  const serve = (requests: number, { apart = 0.01, tid = () => process.pid, bytes = 100 } = {}): void => {
+    fs.writeSync(fd, Buffer.alloc(requests))
+    for (let i = 0; i < requests; i++) {
+      expect(wait.read(one)).toBe(1)
+      now += apart
+      wait.heard(tid(), now)
+      wait.moved(bytes)
+    }
+  }
+  const settle = (): void => {
+    serve(8192)
+    expect(policy()).toBe('5')
+  }
+
+  it('does so for one caller, once the compiler has had its time', () => {
+    serve(1024)
+    expect(policy()).toBe('0')
+    settle()
+  })
+
+  it('does not unwatched', () => {
+    watch.willing = false
+    serve(8192)
+    expect(policy()).toBe('0')
+  })
+
+  it('does not for several callers', () => {
+    let i = 0
+    serve(8192, { tid: () => (i++ % 2 === 0 ? process.pid : process.ppid) })
+    expect(policy()).toBe('0')
+  })
+
+  it('does not where much is to be copied', () => {
+    serve(8192, { bytes: 100_000 })
+    expect(policy()).toBe('0')
+  })
+
+  it('stops when requests come late, and tries again after a while', () => {
+    settle()
+    serve(8, { apart: 3 })
+    expect(policy()).toBe('0')
+    settle()
+  })
+
+  it('stops when it had to be rescued', () => {
+    settle()
+    watch.rescued = true
+    serve(1)
+    expect(policy()).toBe('0')
+  })
+
+  it('stops for a second caller', () => {
+    settle()
+    let i = 0
+    serve(256, { tid: () => (i++ % 2 === 0 ? process.pid : process.ppid) })
+    expect(policy()).toBe('0')
+  })
+
+  it('can be told to, always', () => {
+    const forced = waiter('yield', fd)
+    expect(policy()).toBe('5')
+    forced.close()
+    expect(policy()).toBe('0')
+  })
+})
+
+describe('the watch over a thread that yields', () => {
+  const spare = { exists: () => true, close: () => {} }
+  const cells = (): Int32Array => new Int32Array(new SharedArrayBuffer(CELLS * 4))
+  const until = async (what: () => boolean): Promise<void> => {
+    while (!what()) await sleep(1)
+  }
+
+  it('is heard while the thread moves, and gives one that does not its turn', async () => {
+    const shared = cells()
+    shared[TID] = gettid()
+    const watch = new Watch(shared)
+    const watched = new Watched(shared, spare, () => watch.start())
+    expect(runWhenIdle()).toBe(0)
+    await until(() => {
+      watched.served()
+      return watched.ask(performance.now())
+    })
+    expect(watched.rescued).toBe(false)
+    await until(() => watched.rescued)
+    expect(policy()).toBe('0')
+    watch.stop()
+    watched.close()
+  })
+
+  it('stops when it is not needed', async () => {
+    const shared = cells()
+    const watch = new Watch(shared)
+    const watched = new Watched(shared, spare, () => watch.start())
+    await until(() => {
+      watched.served()
+      return watched.ask(performance.now())
+    })
+    watched.dismiss()
+    await sleep(50)
+    const beats = shared[BEAT]
+    await sleep(50)
+    expect(shared[BEAT]).toBe(beats)
+    watched.close()
   })
 })
