@@ -144,8 +144,11 @@ export const PARKED: Result = -0x7fff
 
 /** Work that would hold up everything else. The descriptors stay open until the job has ended. */
 export type Job =
-  /** Gives the empty file `to` the content of `from`, `size` bytes, `dense` if without holes; then, with `sync`, waits for the disk. */
-  | { kind: 'copy'; from: number; to: number; size: number; dense: boolean; sync: boolean }
+  /**
+   * Gives the file `to`, which has the first `done` bytes, the rest of the `size` bytes of `from`, `dense` if without holes;
+   * then, with `sync`, waits for the disk.
+   */
+  | { kind: 'copy'; from: number; to: number; size: number; dense: boolean; done: number; sync: boolean }
   | { kind: 'sync'; fd: number; dataOnly: boolean }
 export type JobId = number
 
@@ -155,6 +158,8 @@ export interface Helpers {
   start(job: Job): JobId | Result
   /** PARKED while the job runs; then its result, once. */
   take(id: JobId): Result
+  /** Whether anybody waits for the thread that asks. */
+  awaited(): boolean
 }
 
 /**

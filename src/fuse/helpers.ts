@@ -36,8 +36,14 @@ export class HelperThreads implements Helpers {
   /** What its threads may run on: the session that makes this one binds itself to single processors later. */
   private readonly processors = affinity()
 
-  /** @param entry the module that a helper thread runs */
-  constructor(private readonly entry: URL) {}
+  /**
+   * @param entry the module that a helper thread runs
+   * @param awaited whether a request waits for the session
+   */
+  constructor(
+    private readonly entry: URL,
+    readonly awaited: () => boolean,
+  ) {}
 
   start(job: Job): JobId | Result {
     if (this.event < 0) this.event = makeEvent()

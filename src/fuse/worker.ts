@@ -8,7 +8,7 @@ import { parentPort } from 'node:worker_threads'
 import { cachingFor, isReadOnly, isUnchecked, statusOf } from '../compose.js'
 import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
-import { writeFd } from '../sys/device.js'
+import { waitReadable, writeFd } from '../sys/device.js'
 import { umask } from '../sys/name.js'
 import { armWake, geteuid, gettid, SpareProcessor, unshareFs } from '../sys/thread.js'
 import type { Filesystem } from '../vfs.js'
@@ -46,7 +46,7 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
   const { mountpoint, means, fd } = attached
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
   const caching = cachingFor(options)
-  const helpers = new HelperThreads(new URL('../helper.js', import.meta.url))
+  const helpers = new HelperThreads(new URL('../helper.js', import.meta.url), () => waitReadable(fd, 0) !== 0)
   let device: FuseDevice | undefined
   try {
     device = new FuseDevice(

@@ -20,6 +20,7 @@ import {
 import { close, ftruncate, open } from '../sys/file.js'
 import { mkdirAt } from '../sys/name.js'
 import { Attr, type Job, type Name, PARKED, type Result } from '../vfs.js'
+import { copyWhile } from './copydata.js'
 import type { Core } from './core.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
@@ -106,7 +107,7 @@ function buildFile(
   return r
 }
 
-/** Files of this size on are copied by a helper thread: some milliseconds of work. */
+/** Files of this size on are copied by a helper thread where somebody else waits meanwhile: some milliseconds of work. */
 const PARK_BYTES = 4 * 1024 * 1024
 
 /** Copies the data of `source` and sees it to the disk. */
@@ -125,14 +126,20 @@ function fill(core: Core, node: Node, from: number, name: Name, to: number, temp
   if (fd < 0) return fd
   const { size } = source
   const dense = source.blocks * 512 >= size
-  const job: Job = { kind: 'copy', from: fd, to, size, dense, sync: !core.policy.volatile }
-  const id = size >= PARK_BYTES && helpers !== undefined ? helpers.start(job) : -EAGAIN
-  if (id >= 0) {
-    node.copying = { job: id, temporary, from: fd, to }
-    return PARKED
+  const sync = core.policy.durable
+  const large = size >= PARK_BYTES ? helpers : undefined
+  const done = large !== undefined && dense ? copyWhile(() => !large.awaited(), fd, to, size) : 0
+  let r: Result = done
+  if (done >= 0 && (done < size || sync)) {
+    const job: Job = { kind: 'copy', from: fd, to, size, dense, done, sync }
+    const id = large?.start(job) ?? -EAGAIN
+    if (id >= 0) {
+      node.copying = { job: id, temporary, from: fd, to }
+      return PARKED
+    }
+    r = runJob(job)
   }
-  const r = runJob(job)
   close(fd)
   if (r >= 0) core.counters.copiedBytes += size
-  return r
+  return r < 0 ? r : 0
 }

@@ -13,6 +13,7 @@ import {
   ETXTBSY,
   EXDEV,
   SEEK_DATA,
+  SEEK_END,
   SEEK_HOLE,
 } from '../abi/linux.js'
 import { clone, copyFileRange, ftruncate, lseek, pread, pwrite } from '../sys/file.js'
@@ -40,19 +41,51 @@ const MAX_REFUSALS = 8
 let chunk: Buffer | undefined
 
 /**
- * Gives the empty file `to` the content of `from`.
+ * Gives the file `to` the content of `from`.
  *
  * @param size bytes of `from`; where it proves shorter, the copy is too
  * @param dense `from` has no holes
+ * @param done bytes that `to` has already; 0: it is empty
  */
-export function copyData(from: number, to: number, size: number, dense = false): Result {
-  if (cloneRefusals < MAX_REFUSALS) {
-    const r = clone(from, to)
-    if (r === 0) return 0
-    if (!NOT_HERE.has(r)) return r
-    cloneRefusals++
-  }
+export function copyData(from: number, to: number, size: number, dense = false, done = 0): Result {
+  if (done > 0) return copyRange(from, to, done, size)
+  const cloned = share(from, to)
+  if (cloned !== undefined) return cloned
   return dense ? copyDense(from, to, size) : copyBytes(from, to, size)
+}
+
+/** Has the two files share their content. @returns undefined where they cannot */
+function share(from: number, to: number): Result | undefined {
+  if (cloneRefusals >= MAX_REFUSALS) return undefined
+  const r = clone(from, to)
+  if (r === 0 || !NOT_HERE.has(r)) return r
+  cloneRefusals++
+  return undefined
+}
+
+/** What `copyWhile` copies in between two looks at whether it may go on. */
+const PIECE_BYTES = 2 * 1024 * 1024
+/** A piece that took longer is the disk's doing, milliseconds. */
+const LONG_MS = 2
+
+/**
+ * Does what it can of `copyData` for a file without holes while `alone` holds and nothing takes long.
+ *
+ * @returns how many bytes `to` has
+ */
+export function copyWhile(alone: () => boolean, from: number, to: number, size: number): Result {
+  const cloned = share(from, to)
+  if (cloned !== undefined) return cloned < 0 ? cloned : size
+  let at = 0
+  for (let quick = true; at < size && quick && alone(); ) {
+    const began = performance.now()
+    const end = Math.min(at + PIECE_BYTES, size)
+    const r = copyRange(from, to, at, end)
+    if (r < 0) return r
+    at = end
+    quick = performance.now() - began < LONG_MS
+  }
+  return at
 }
 
 /** The same, the two files sharing nothing. */
@@ -94,7 +127,7 @@ function copyThrough(from: number, to: number, start: number, end: number): Resu
   for (let at = start; at < end; ) {
     const n = pread(from, chunk.subarray(0, Math.min(CHUNK_BYTES, end - at)), at)
     if (n < 0) return n
-    if (n === 0) return ftruncate(to, at)
+    if (n === 0) return lseek(to, 0, SEEK_END) > at ? ftruncate(to, at) : 0
     for (let done = 0; done < n; ) {
       const w = pwrite(to, chunk.subarray(done, n), at + done)
       if (w < 0) return w

@@ -22,8 +22,8 @@ export interface Policy {
   redirect: boolean
   /** chmod, chown and the like of a lower file copy up no data. */
   metacopy: boolean
-  /** Nothing is synced to disk. */
-  volatile: boolean
+  /** What is written has to reach a disk. */
+  durable: boolean
   /** Files of the upper are read with O_NOATIME. */
   noatime: boolean
 }

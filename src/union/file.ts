@@ -189,7 +189,7 @@ const descriptor = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -
 export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
-  if (core.policy.volatile || !handle.node.inUpper) return 0
+  if (!core.policy.durable || !handle.node.inUpper) return 0
   const { helpers } = core
   const job: Job = { kind: 'sync', fd: handle.fd, dataOnly }
   handle.syncing ??= helpers?.start(job) ?? -EAGAIN

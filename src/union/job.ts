@@ -6,6 +6,6 @@ import { copyData } from './copydata.js'
 
 export function runJob(job: Job): Result {
   if (job.kind === 'sync') return job.dataOnly ? fdatasync(job.fd) : fsync(job.fd)
-  const r = copyData(job.from, job.to, job.size, job.dense)
+  const r = copyData(job.from, job.to, job.size, job.dense, job.done)
   return r >= 0 && job.sync ? fdatasync(job.to) : r
 }

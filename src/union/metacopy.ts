@@ -182,7 +182,7 @@ export function completeData(core: Core, node: Node, data: 'all' | 'none'): Resu
     const from = openNodeBelow(core, node, O_RDONLY | O_NONBLOCK)
     r = from < 0 ? from : copyData(from, to, attr.size)
     if (from >= 0) close(from)
-    if (r >= 0 && !core.policy.volatile) r = fdatasync(to)
+    if (r >= 0 && core.policy.durable) r = fdatasync(to)
     if (r >= 0) core.counters.copiedBytes += attr.size
   }
   close(to)

@@ -72,7 +72,7 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
     passthrough: transport.passthrough,
     redirect: privileged && (options.redirect === 'on' || options.redirect === 'auto'),
     metacopy: privileged && options.metacopy,
-    volatile: options.volatile,
+    durable: !options.volatile && opened.workdir?.inMemory !== true,
     noatime: opened.noatime,
   }
   return new Union(opened, policy)
@@ -205,7 +205,7 @@ export class Union implements Filesystem {
   fsyncdir(id: NodeId): Result {
     const dir = this.core.dir(id)
     if (typeof dir === 'number') return dir
-    if (!dir.inUpper || this.core.policy.volatile) return 0
+    if (!dir.inUpper || !this.core.policy.durable) return 0
     const path = dir.upperLoc.fd()
     const fd = path < 0 ? path : openFd(path, '.', O_RDONLY | O_DIRECTORY)
     if (fd < 0) return fd

@@ -22,7 +22,7 @@ import { close, flock, LOCK_EX, LOCK_NB, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { listDir, mkdirAt, mknodAt, renameAt, unlinkAt } from '../sys/name.js'
 import { removeTree } from '../sys/remove.js'
-import { stat, statAt } from '../sys/stat.js'
+import { stat, statAt, statFs } from '../sys/stat.js'
 import { readXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { type Door, FORM_XATTRS, type Layer, type WhiteoutForm } from './layer.js'
@@ -36,6 +36,9 @@ const INCOMPAT = 'incompat'
 const VOLATILE = 'volatile'
 /** Copies of lower files with several links, by origin: overlayfs's index. */
 const INDEX = 'index'
+
+/** tmpfs, ramfs: statfs(2). */
+const IN_MEMORY: ReadonlySet<number> = new Set([0x01021994, 0x858458f6])
 
 export class Workdir {
   private counter = 0
@@ -66,6 +69,11 @@ export class Workdir {
   /** Whether an upper's whiteouts are read in one form only, so that any name can be made there. */
   get declared(): boolean {
     return this.upper.form !== undefined
+  }
+
+  /** Whether the upper is kept in memory: there is no disk to wait for. */
+  get inMemory(): boolean {
+    return IN_MEMORY.has(statFs(this.upperFd))
   }
 
   syncUpper(): Result {

@@ -44,7 +44,7 @@ describe('a session', () => {
   it('answers others while a request is parked, and that one when its job has ended', () => {
     const fs = new Slow()
     fs.answers = [PARKED, 0]
-    const bench = new Bench({ helpers: new HelperThreads(ENTRY) }, fs)
+    const bench = new Bench({ helpers: new HelperThreads(ENTRY, () => false) }, fs)
     bench.init()
     const getattr = request(FUSE_GETATTR, 1, [Buffer.alloc(16)])
     getattr.writeBigUInt64LE(8n, 8)
@@ -59,7 +59,7 @@ describe('a session', () => {
   it('parks a request again while its job goes on, and keeps their order', () => {
     const fs = new Slow()
     fs.answers = [PARKED, PARKED, PARKED, PARKED, 0, -EIO]
-    const bench = new Bench({ helpers: new HelperThreads(ENTRY) }, fs)
+    const bench = new Bench({ helpers: new HelperThreads(ENTRY, () => false) }, fs)
     bench.init()
     bench.kernel.queue.push(fsync(1), fsync(2))
     bench.session.run()
@@ -91,12 +91,14 @@ describe('helper threads', () => {
   }
 
   it('copy and sync files while the thread that asked is blocked', () => {
-    const helpers = new HelperThreads(ENTRY)
+    const helpers = new HelperThreads(ENTRY, () => false)
     const data = Buffer.alloc(3_000_000, 'layerfs')
     writeFileSync(join(dir, 'from'), data)
     const from = openSync(join(dir, 'from'), 'r')
     const to = openSync(join(dir, 'to'), 'wx')
-    expect(run(helpers, { kind: 'copy', from, to, size: data.length, dense: true, sync: true })).toBe(0)
+    expect(
+      run(helpers, { kind: 'copy', from, to, size: data.length, dense: true, done: 0, sync: true }),
+    ).toBe(0)
     expect(run(helpers, { kind: 'sync', fd: to, dataOnly: false })).toBe(0)
     expect(readFileSync(join(dir, 'to')).equals(data)).toBe(true)
     closeSync(from)
@@ -112,7 +114,7 @@ describe('helper threads', () => {
       )
     const before = affinity()
     const all = allowed()
-    const helpers = new HelperThreads(ENTRY)
+    const helpers = new HelperThreads(ENTRY, () => false)
     expect(bindToProcessor(0)).toBe(0)
     try {
       expect(run(helpers, { kind: 'sync', fd: 99_999, dataOnly: true })).toBeLessThan(0)
@@ -124,12 +126,12 @@ describe('helper threads', () => {
   })
 
   it('tell the errno of a job that fails', () => {
-    const helpers = new HelperThreads(ENTRY)
+    const helpers = new HelperThreads(ENTRY, () => false)
     expect(run(helpers, { kind: 'sync', fd: 99_999, dataOnly: true })).toBeLessThan(0)
   })
 
   it('take no more jobs than they have places for', () => {
-    const helpers = new HelperThreads(ENTRY)
+    const helpers = new HelperThreads(ENTRY, () => false)
     const ids: number[] = []
     for (let i = 0; i < 64; i++) ids.push(helpers.start({ kind: 'sync', fd: 99_999, dataOnly: true }))
     expect(new Set(ids).size).toBe(64)
