@@ -207,6 +207,8 @@ export interface Filesystem {
   tmpfile(c: Caller, parent: NodeId, mode: number, flags: number, entry: Entry, out: Opened): Result
   /** Reads up to `dst.length` bytes. */
   read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
+  /** The descriptor that `read` reads, for a transport that has the kernel move the data. -EBADF */
+  source?(fh: Fh): Result
   /**
    * @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it
    * @param late the kernel's own writing, of data that it kept: no time changes by it

@@ -7,6 +7,7 @@ import type { Features } from './init.js'
 import type { Preload } from './preload.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
+import type { Splice } from './splice.js'
 import type { Counters } from './stats.js'
 import { Walkers } from './walkers.js'
 
@@ -41,6 +42,7 @@ export class Context {
     readonly reply: Reply,
     readonly backings: Backings,
     readonly preload: Preload,
+    readonly splice: Splice,
     readonly control: Control,
     readonly counters: Counters,
   ) {

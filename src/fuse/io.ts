@@ -13,7 +13,7 @@ import {
   O_WRONLY,
 } from '../abi/linux.js'
 import type { Caller, Entry, NodeId } from '../vfs.js'
-import { type Context, MALFORMED } from './context.js'
+import { type Context, MALFORMED, NO_REPLY } from './context.js'
 
 /** Flags of open(2) that concern the way to the daemon, not the file behind it: our buffers are not aligned for O_DIRECT. */
 const OURS = O_DIRECT | O_CREAT | O_EXCL
@@ -88,7 +88,13 @@ export function read(x: Context): number {
   const { req, reply } = x
   const count = req.u32(F.READ_IN.count)
   if (count > reply.capacity) return MALFORMED
-  const n = x.fs.read(req.node, req.u64(F.READ_IN.fh), reply.body(count), req.u64(F.READ_IN.pos))
+  const fh = req.u64(F.READ_IN.fh)
+  const pos = req.u64(F.READ_IN.pos)
+  if (x.splice.answer(req, fh, pos, count)) {
+    x.counters.read(count)
+    return NO_REPLY
+  }
+  const n = x.fs.read(req.node, fh, reply.body(count), pos)
   if (n > 0) x.counters.read(n)
   return n
 }

@@ -12,6 +12,7 @@ import { mayLack, OPS, opName } from './ops.js'
 import { Preload } from './preload.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
+import { Splice } from './splice.js'
 import { Counters } from './stats.js'
 import { describe, outcome } from './trace.js'
 
@@ -20,6 +21,8 @@ export interface Device extends BackingDevice {
   /** One whole request. Blocks. */
   read(dst: Buffer): Result
   write(src: Buffer, count: number): Result
+  /** As `SendFile`. */
+  sendFile(head: Buffer, headBytes: number, fd: number, pos: number, count: number): Result
   /** Waits for a request or for `event` (eventfd(2)). @returns whether the event is there */
   endedBefore(event: number): boolean
   /** Hears who sent the request just read, and when (performance.now). */
@@ -99,6 +102,9 @@ export class Session {
         device.write(m, m.length)
       }),
       new Preload(fs, reply, (src, count) => device.write(src, count)),
+      new Splice(fs, reply, (head, headBytes, fd, pos, count) =>
+        device.sendFile(head, headBytes, fd, pos, count),
+      ),
       new Control(
         () => this.status(),
         () => this.stats(),
@@ -118,13 +124,14 @@ export class Session {
 
   /** What the mount and its engine tell about themselves. */
   status(): Record<string, unknown> {
-    const { features, backings, preload, fs } = this.x
+    const { features, backings, preload, splice, fs } = this.x
     return {
       ...this.options.status?.(),
       protocol: `7.${features.minor}`,
       features: features.names,
       passthrough: { enabled: backings.enabled, granted: backings.granted, refused: backings.refused },
       preloaded: preload.given,
+      spliced: splice.given,
       memory: process.memoryUsage.rss(),
       engine: fs.status?.() ?? {},
     }

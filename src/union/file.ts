@@ -106,9 +106,11 @@ export function openNode(core: Core, node: Node, flags: number): Result {
   return openData(core, node, dirfd, node.name, flags | O_NONBLOCK)
 }
 
+export const source = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
+
 export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
-  const handle = core.handles.get(fh)
-  return handle === undefined ? -EBADF : sys.pread(handle.fd, dst, pos)
+  const fd = source(core, fh)
+  return fd < 0 ? fd : sys.pread(fd, dst, pos)
 }
 
 export function write(
@@ -183,9 +185,6 @@ export function withoutPrivileges(layer: Layer, attr: Attr, c: Caller | undefine
 /** FUSE tells no supplementary groups: the caller, which waits for the answer, is asked for in /proc. */
 const isInGroup = (c: Caller, gid: number): boolean => c.gid === gid || groupsOf(c.pid).includes(gid)
 
-/** The descriptor of a handle that may be written to; copy-up has happened when it was opened so. */
-const descriptor = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
-
 export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
@@ -212,7 +211,7 @@ export function fallocate(
 }
 
 export function lseek(core: Core, fh: Fh, pos: number, whence: number): Result {
-  const fd = descriptor(core, fh)
+  const fd = source(core, fh)
   return fd < 0 ? fd : sys.lseek(fd, pos, whence)
 }
 
@@ -225,7 +224,7 @@ export function copyFileRange(
   len: number,
   outsider: Caller | undefined,
 ): Result {
-  const from = descriptor(core, fh)
+  const from = source(core, fh)
   const to = core.handles.get(outFh)
   if (from < 0 || to === undefined) return -EBADF
   return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), outsider)

@@ -186,6 +186,10 @@ export class Union implements Filesystem {
     return file.read(this.core, fh, dst, pos)
   }
 
+  source(fh: Fh): Result {
+    return file.source(this.core, fh)
+  }
+
   write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined, late: boolean): Result {
     return file.write(this.core, fh, src, pos, outsider, late)
   }

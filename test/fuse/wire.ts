@@ -78,6 +78,15 @@ export class FakeKernel implements Device {
     return count
   }
 
+  /** What `sendFile` was asked for. */
+  readonly spliced: { head: Buffer; fd: number; pos: number; count: number }[] = []
+  splices = false
+  sendFile(head: Buffer, headBytes: number, fd: number, pos: number, count: number): Result {
+    if (!this.splices) return -L.EAGAIN
+    this.spliced.push({ head: Buffer.from(head.subarray(0, headBytes)), fd, pos, count })
+    return headBytes + count
+  }
+
   /** Jobs that end before the next request is there. */
   ended = 0
   endedBefore(): boolean {
