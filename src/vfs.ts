@@ -150,6 +150,8 @@ export type Job =
    */
   | { kind: 'copy'; from: number; to: number; size: number; dense: boolean; done: number; sync: boolean }
   | { kind: 'sync'; fd: number; dataOnly: boolean }
+  /** Has a file's filesystem answer. */
+  | { kind: 'ask'; fd: number }
 export type JobId = number
 
 /** Threads that a transport lends an engine. */
@@ -273,6 +275,12 @@ export interface Filesystem {
   reset?(): Result
   /** Takes in what has been put into an ephemeral upper, emptied by reset, from outside. @returns as reset */
   reload?(): Result
+  /**
+   * Whether the filesystems beneath a node answer: PARKED while one has not since `since` (performance.now), when the request
+   * about that node came. Called before a request is run, also when it is run again.
+   * @param whole the request needs all that a directory is merged from; else its own attributes are enough
+   */
+  reachable?(node: NodeId, since: number, whole: boolean): Result
   /** Lends the engine helper threads. Called once, before the first request, where the transport has any. */
   employ?(helpers: Helpers): void
   /** What the engine tells about itself in `layerfs.status`: layers, caches, copy-ups. Must survive JSON. */

@@ -79,6 +79,15 @@ function sized(x: Context, count: number, n: number): number {
 const room = (x: Context, count: number): Buffer =>
   count === 0 ? NOTHING : x.reply.body(Math.min(count, XATTR_SIZE_MAX))
 
+/** Whether a request asks the session itself something, or tells it to do something. */
+export function isForSession(x: Context): boolean {
+  const { req, control } = x
+  if (req.opcode === F.FUSE_GETXATTR) return control.owns(req.node, req.text(F.GETXATTR_IN.size) ?? '')
+  if (req.opcode !== F.FUSE_SETXATTR) return false
+  const fixed = x.features.setxattrExt ? F.SETXATTR_IN.size : F.SETXATTR_IN.compatSize
+  return req.size > fixed && control.commands(req.node, req.text(fixed) ?? '')
+}
+
 export function getxattr(x: Context): number {
   const { req } = x
   const name = req.text(F.GETXATTR_IN.size)

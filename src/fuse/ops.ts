@@ -1,5 +1,6 @@
 import * as F from '../abi/fuse.js'
 import { ENOSYS } from '../abi/linux.js'
+import type { NodeId } from '../vfs.js'
 import { type Context, type Handler, NO_REPLY } from './context.js'
 import * as io from './io.js'
 import * as meta from './meta.js'
@@ -195,3 +196,35 @@ export const opName = (opcode: number): string => table[opcode]?.name ?? `OPCODE
 
 /** Whether a negative answer of this opcode may be ENOSYS: only where the whole kind of request is unsupported. */
 export const mayLack = (op: Op): boolean => op.run === unsupported || op.run === tree.opendir
+
+/** Requests that concern no file: they are answered from memory, or by the upper's filesystem as a whole. */
+const NO_FILE: ReadonlySet<Handler> = new Set([meta.statfs, meta.syncfs, meta.destroy])
+
+/** Whether answering a request takes files of the layers. */
+export const touchesFiles = (op: Op): boolean => !op.silent && op.run !== unsupported && !NO_FILE.has(op.run)
+
+const LOOKS: ReadonlySet<Handler> = new Set([
+  meta.getattr,
+  meta.statx,
+  meta.getxattr,
+  meta.listxattr,
+  meta.readlink,
+])
+
+/** Whether a request wants to know no more of a node than its own attributes. */
+export const looksOnly = (op: Op): boolean => LOOKS.has(op.run)
+
+/** Where in its body a request names another node. */
+const SECOND: ReadonlyMap<number, number> = new Map([
+  [F.FUSE_RENAME, F.RENAME_IN.newDir],
+  [F.FUSE_RENAME2, F.RENAME2_IN.newDir],
+  [F.FUSE_LINK, F.LINK_IN.node],
+  [F.FUSE_COPY_FILE_RANGE, F.COPY_FILE_RANGE_IN.outNode],
+  [F.FUSE_COPY_FILE_RANGE_64, F.COPY_FILE_RANGE_IN.outNode],
+])
+
+/** The other node that a request is about. */
+export function secondNode(r: Request): NodeId | undefined {
+  const at = SECOND.get(r.opcode)
+  return at === undefined ? undefined : r.u64(at)
+}

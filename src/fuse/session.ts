@@ -7,8 +7,9 @@ import { Context, MALFORMED, NO_REPLY } from './context.js'
 import { Control, XATTR_RELOAD, XATTR_RESET } from './control.js'
 import type { HelperThreads } from './helpers.js'
 import { type Features, MAX_IO, negotiate, type Wishes } from './init.js'
+import { isForSession } from './meta.js'
 import { invalInode } from './notify.js'
-import { mayLack, OPS, opName } from './ops.js'
+import { looksOnly, mayLack, OPS, type Op, opName, secondNode, touchesFiles } from './ops.js'
 import { Preload } from './preload.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
@@ -57,6 +58,12 @@ export interface SessionOptions {
 const REQUEST_BYTES = MAX_IO + 4096
 /** Errnos that fuse_out_header takes are below this. */
 const MAX_ERRNO = 512
+/** A request whose work a helper thread does, and when it came (performance.now). */
+interface Parked {
+  request: Buffer
+  came: number
+}
+
 /** Requests that others may send under `allow_root`: they concern what was opened with permission, or nobody's file. */
 const ANYBODY: ReadonlySet<number> = new Set([
   F.FUSE_FORGET,
@@ -84,7 +91,7 @@ export class Session {
   private readonly x: Context
   private readonly stopped: () => boolean
   /** Requests whose work a helper thread does, as they came, oldest first. */
-  private parked: Buffer[] = []
+  private parked: Parked[] = []
 
   constructor(fs: Filesystem, device: Device, options: SessionOptions) {
     this.device = device
@@ -215,11 +222,11 @@ export class Session {
   private resume(): void {
     const again = this.parked
     this.parked = []
-    for (const request of again) this.serve(request.copy(this.x.req.buffer))
+    for (const { request, came } of again) this.serve(request.copy(this.x.req.buffer), came)
   }
 
-  /** Handles the request of `n` bytes in the buffer. */
-  serve(n: number): void {
+  /** Handles the request of `n` bytes in the buffer. @param came when it was first read, if it had to be parked since */
+  serve(n: number, came?: number): void {
     const { x } = this
     const began = performance.now()
     const whole = n >= F.IN_HEADER && x.req.load(n)
@@ -230,9 +237,9 @@ export class Session {
     this.device.heard(x.req.caller.pid, began)
     const op = OPS[x.req.opcode]
     const line = this.options.debug && op !== undefined && whole ? describe(op, x) : undefined
-    const result = whole ? this.handle() : op?.silent === true ? NO_REPLY : MALFORMED
+    const result = whole ? this.handle(came ?? began) : op?.silent === true ? NO_REPLY : MALFORMED
     if (result === PARKED) {
-      this.parked.push(Buffer.from(x.req.buffer.subarray(0, n)))
+      this.parked.push({ request: Buffer.from(x.req.buffer.subarray(0, n)), came: came ?? began })
       return
     }
     if (result !== NO_REPLY) this.answer(result)
@@ -241,13 +248,14 @@ export class Session {
     if (line !== undefined && op !== undefined) this.options.log(`${line} -> ${outcome(op, x, result, ms)}`)
   }
 
-  private handle(): number {
+  private handle(came: number): number {
     const { x } = this
     const op = OPS[x.req.opcode]
     if (op === undefined) return -ENOSYS
     if (x.req.size < op.min) return op.silent ? NO_REPLY : MALFORMED
     if (this.options.onlyRootAnd !== undefined && this.denied()) return -EACCES
     try {
+      if (this.waits(op, came)) return PARKED
       const r = op.run(x)
       return r === -ENOSYS && !mayLack(op) ? -EOPNOTSUPP : r
     } catch (error) {
@@ -255,6 +263,15 @@ export class Session {
       this.options.log(`${op.name} of node ${x.req.node} failed within layerfs: ${what}`)
       return op.silent ? NO_REPLY : -EIO
     }
+  }
+
+  /** Whether a filesystem that the request needs has yet to answer. */
+  private waits(op: Op, came: number): boolean {
+    const { fs, req } = this.x
+    if (fs.reachable === undefined || !touchesFiles(op) || isForSession(this.x)) return false
+    const second = secondNode(req)
+    const other = second === undefined ? 0 : fs.reachable(second, came, true)
+    return fs.reachable(req.node, came, !looksOnly(op)) === PARKED || other === PARKED
   }
 
   private denied(): boolean {

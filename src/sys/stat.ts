@@ -17,6 +17,7 @@ const c = {
 
 /** Basic fields and the birth time. */
 const STATX_BASIC_AND_BTIME = 0xfff
+const STATX_MODE = 2
 const AT_STATX_DONT_SYNC = 0x4000
 
 const buffer = Buffer.alloc(256)
@@ -45,6 +46,13 @@ const STX = {
   devMajor: 136,
   devMinor: 140,
 } as const
+
+const AT_STATX_FORCE_SYNC = 0x2000
+const asked = Buffer.alloc(256)
+
+/** Asks the server of a file, or whoever serves its filesystem, for its mode: statx(2). Blocks until there is an answer. */
+export const askServer = (fd: number): Result =>
+  result(c.statx(fd, cstr(''), AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_MODE, asked))
 
 /** Packs a device number as the kernel's new_encode_dev: what mknod(2) and FUSE carry. */
 export const makedev = (major: number, minor: number): number =>

@@ -16,6 +16,7 @@ import { readXattr } from '../sys/xattr.js'
 import { Attr, type Name } from '../vfs.js'
 import { Loc } from './loc.js'
 import { overrideOf } from './override.js'
+import { isRemote, Reach } from './reach.js'
 
 /** The forms a whiteout is written in: char device 0/0 (overlayfs), or a file `.wh.NAME` (OCI, AUFS). */
 export type WhiteoutForm = 'overlay' | 'oci'
@@ -43,6 +44,8 @@ export class Layer {
   readonly ino: number
   /** UUID of the layer's filesystem as overlayfs's origin handles carry it; zeros where the kernel tells none. */
   readonly uuid: Buffer
+  /** Of a lower whose filesystem may cease to answer. */
+  readonly reach: Reach | undefined
 
   private constructor(
     readonly path: string,
@@ -64,6 +67,7 @@ export class Layer {
     this.ino = attr.ino
     this.uuid = filesystemUuid(fd)
     this.root = Loc.root(this, fd)
+    this.reach = !writable && isRemote(fd) ? new Reach(fd) : undefined
   }
 
   /** Where the mountpoint of this very mount lies within the layer: what it covers, opened before it did. */

@@ -42,6 +42,7 @@ import { openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir } from './node.js'
 import { readLinkIn } from './override.js'
+import { reachable } from './reach.js'
 import { readdir } from './readdir.js'
 import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
@@ -81,6 +82,8 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
 export class Union implements Filesystem {
   private readonly core: Core
   private readonly root: Dir
+  /** There where a lower may cease to answer while others go on. */
+  readonly reachable?: (id: NodeId, since: number, whole: boolean) => Result
 
   constructor(
     private readonly opened: OpenStack,
@@ -88,6 +91,13 @@ export class Union implements Filesystem {
   ) {
     const { layers } = opened.stack
     this.core = new Core(opened.stack, new InodeNumbers(layers), opened.workdir, policy)
+    const lowers = layers.filter((layer) => !layer.writable)
+    if (lowers.some((l) => l.reach !== undefined) && lowers.some((l) => l.reach === undefined)) {
+      this.reachable = (id, since, whole) => {
+        const node = this.core.node(id)
+        return node === undefined ? 0 : reachable(this.core, node, since, whole)
+      }
+    }
     const top = layers[0] as Layer
     this.root = new Dir(this.core.table.nextId(), top.root, rootLocs(layers))
     this.root.lookups = Number.MAX_SAFE_INTEGER
