@@ -38,8 +38,8 @@ interface Probe {
   max: number
 }
 
-/** Runs lines of bash while the probe does. */
-async function probe(mnt: string, lines: readonly string[]): Promise<Probe> {
+/** Runs lines of bash while the probe does. @param after runs before the last stat has to be back */
+async function probe(mnt: string, lines: readonly string[], after: () => void = () => {}): Promise<Probe> {
   const child = spawn(process.execPath, ['-e', PROBE, mnt], { stdio: ['pipe', 'pipe', 'inherit'] })
   let said = ''
   child.stdout.on('data', (chunk: Buffer) => {
@@ -51,6 +51,7 @@ async function probe(mnt: string, lines: readonly string[]): Promise<Probe> {
     const work = spawn('bash', ['-euc', line], { stdio: ['ignore', 'ignore', 'inherit'] })
     await new Promise<void>((resolve) => work.on('close', () => resolve()))
   }
+  after()
   child.stdin.end()
   await closed
   return JSON.parse(said.split('\n')[1] ?? '') as Probe
@@ -94,6 +95,9 @@ export async function latency(under: string, rounds: number): Promise<string[]> 
       } finally {
         unmount(system, p.mnt)
       }
+      busy.push(
+        row(`${system.name}: beside a lower that is stuck for 2 s`, await stuck(system, place(), dir)),
+      )
     }
     return [
       ...table(rest),
@@ -105,6 +109,31 @@ export async function latency(under: string, rounds: number): Promise<string[]> 
     ]
   } finally {
     rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** Another lower above, served by a daemon that is stopped while somebody waits for a file in it. */
+async function stuck(system: System, p: Place, dir: string): Promise<Probe> {
+  must(
+    `cd ${dir} && mkdir -p away/away lower/near remote && echo text > away/away/file && chmod -R a+rX away`,
+  )
+  const remote = join(dir, 'remote')
+  must(`unionfs -o ro,allow_other ${dir}/away=RO ${remote}`)
+  const server = daemonOf(remote)
+  if (server === undefined) throw new Error(`nobody serves ${remote}`)
+  try {
+    mount(system, { ...p, lowers: [remote, ...p.lowers] })
+    try {
+      must(`ls ${p.mnt}/near ${p.mnt}/away`)
+      process.kill(server, 'SIGSTOP')
+      const waiting = `cat ${p.mnt}/away/file > /dev/null & sleep 2`
+      return await probe(`${p.mnt}/near`, [waiting], () => process.kill(server, 'SIGCONT'))
+    } finally {
+      process.kill(server, 'SIGCONT')
+      unmount(system, p.mnt)
+    }
+  } finally {
+    must(`umount ${remote}`)
   }
 }
 
