@@ -44,6 +44,8 @@ export class Layer {
   readonly ino: number
   /** UUID of the layer's filesystem as overlayfs's origin handles carry it; zeros where the kernel tells none. */
   readonly uuid: Buffer
+  /** Whether its directories may be opened for reading without their access times noticing; tried until one refuses. */
+  quiet: boolean
   /** Of a lower whose filesystem may cease to answer. */
   readonly reach: Reach | undefined
 
@@ -67,7 +69,10 @@ export class Layer {
     this.ino = attr.ino
     this.uuid = filesystemUuid(fd)
     this.root = Loc.root(this, fd)
-    this.reach = !writable && isRemote(fd) ? new Reach(fd) : undefined
+    const remote = isRemote(fd)
+    this.reach = remote && !writable ? new Reach(fd) : undefined
+    // Elsewhere, opening for reading is a request of its own.
+    this.quiet = !remote
   }
 
   /** Where the mountpoint of this very mount lies within the layer: what it covers, opened before it did. */

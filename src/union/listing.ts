@@ -14,9 +14,10 @@ import {
   O_DIRECTORY,
   O_NOATIME,
   O_RDONLY,
+  SEEK_SET,
 } from '../abi/linux.js'
 import { OCI_OPAQUE, OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
-import { close, open } from '../sys/file.js'
+import { close, lseek, open } from '../sys/file.js'
 import { listDir } from '../sys/name.js'
 import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
@@ -120,13 +121,15 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     const marks = readMarks(loc)
     if (marks < 0) return marks
   }
-  const fd = openQuietly(path)
-  if (fd < 0) return fd
+  const own = loc.readable ? undefined : openQuietly(path)
+  if (own !== undefined && own < 0) return own
+  // From its beginning, and with what was made since it was opened.
+  if (own === undefined) lseek(path, 0, SEEK_SET)
   const hides: Name[] = []
   let marked = false
   let whiteouts = false
   let tooMany = false
-  const r = listDir(fd, (name, ino, dtype) => {
+  const r = listDir(own ?? path, (name, ino, dtype) => {
     if (listing.count + hidden.size >= limit) {
       tooMany = true
       return false
@@ -160,7 +163,7 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     listing.add(name, ino, type, loc)
     return true
   })
-  close(fd)
+  if (own !== undefined) close(own)
   if (tooMany) return -EOVERFLOW
   if (r < 0) return r
   loc.ociMarks = marked
@@ -179,6 +182,8 @@ function openQuietly(path: number): Result {
 function mergeNumber(listing: Listing, at: number, ino: number, loc: Loc): void {
   const top = listing.from[at] as Loc
   if (!top.layer.writable || listing.types[at] !== DT_DIR || listing.originDevs.has(at)) return
+  // What is opened here must not push the descriptor that is being listed out of the cache.
+  loc.fd()
   if (readMarks(top.child(listing.names[at] as Name)) !== 0) return
   listing.inos[at] = ino
   listing.originDevs.set(at, loc.layer.dev)

@@ -1,7 +1,7 @@
 /** Directories within layers, and the bounded cache of descriptors through which everything in them is reached. */
 
 import { LRUCache } from 'lru-cache'
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../abi/linux.js'
+import { EACCES, EPERM, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../abi/linux.js'
 import { close, open } from '../sys/file.js'
 import { openFileLimit } from '../sys/limit.js'
 import type { Name, Result } from '../vfs.js'
@@ -25,6 +25,8 @@ const cache = new LRUCache<Loc, number>({
 export class Loc {
   /** Descriptor in the cache, or -1. */
   cached = -1
+  /** Whether the directory can be listed through that descriptor. */
+  readable = false
   /** Whether the directory is known to hold files with an origin or redirect (overlayfs's `impure`); undefined: not yet asked. */
   impure: boolean | undefined
   /** Whether empty files here may be xattr whiteouts (opaque=x); undefined: not yet asked. */
@@ -52,7 +54,7 @@ export class Loc {
   }
 
   /**
-   * An O_PATH descriptor of the directory, owned by the cache: good until many others have been asked for.
+   * A descriptor of the directory, owned by the cache: good until many others have been asked for.
    *
    * @returns -ENOENT, -ENOTDIR or -ELOOP where the name is no longer a directory
    */
@@ -63,12 +65,26 @@ export class Loc {
     if (covered !== undefined && this.path() === covered.path) return covered.fd
     const up = this.parent.fd()
     if (up < 0) return up
-    const fd = open(up, this.name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    const fd = this.open(up)
     if (fd >= 0) {
       this.cached = fd
       cache.set(this, fd)
     }
     return fd
+  }
+
+  /** Opens the directory so that it can be listed too, if that leaves its access time alone. */
+  private open(up: number): Result {
+    const { layer } = this
+    this.readable = false
+    if (layer.quiet) {
+      const fd = open(up, this.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME)
+      this.readable = fd >= 0
+      // O_NOATIME is for a file's owner.
+      if (fd === -EPERM) layer.quiet = false
+      else if (fd !== -EACCES) return fd
+    }
+    return open(up, this.name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
   }
 
   /** A directory that has just been made: it holds nothing. */
