@@ -68,6 +68,10 @@ function unfit(system: System, workload: Workload): string | undefined {
   return undefined
 }
 
+const keep = (results: unknown): void => {
+  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(results, undefined, 1)}\n`)
+}
+
 function compare(): Results {
   const chosen = chosenSystems()
   check(chosen)
@@ -109,6 +113,8 @@ function compare(): Results {
         }
       }
       results.rows.push(...rowsOf(workload.name, workload.group, outcomes, failures))
+      // A run takes long: what ends it early must not cost what it has measured.
+      keep(results)
       say(
         `${workload.name}: ${[...outcomes].map(([s, o]) => `${s} ${o.map((x) => Math.round(x.cold.ms)).join('/')}`).join(', ')}`,
       )
@@ -128,13 +134,13 @@ async function main(): Promise<void> {
   if (kind === 'compare') {
     const results = compare()
     process.stdout.write(`${tables(results).join('\n')}\n`)
-    if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(results, undefined, 1)}\n`)
+    keep(results)
     if (flags.svg !== undefined) writeFileSync(flags.svg, comparison(results))
   } else if (kind === 'growth') {
     const chosen = chosenSystems()
     check(chosen)
     const list = growth(chosen, flags.dir, Number(flags.rounds), say)
-    if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(list, undefined, 1)}\n`)
+    keep(list)
     if (flags.svg !== undefined) writeFileSync(flags.svg, plots(list, 'Cost as the work grows'))
     else process.stdout.write(`${JSON.stringify(list, undefined, 1)}\n`)
   } else if (kind === 'latency')

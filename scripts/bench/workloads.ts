@@ -50,7 +50,7 @@ export const WORKLOADS: readonly Workload[] = [
     'sed "s/$/.none/" $DATA/tree.files | tr "\\n" "\\0" | (xargs -0 stat -c %s > /dev/null 2>&1 || true)',
   ),
   read('ls -l 100k', 'flat', 'ls -l flat > /dev/null'),
-  read('git status', 'repo', 'cd repo && git status --short > /dev/null'),
+  read('git status', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null'),
   read('naive diff', 'tree', 'getfattr -R -h -d -m - . > /dev/null'),
   read('find, 1 layer', 'tree1', 'find . > /dev/null'),
   read('find, 10 layers', 'tree10', 'find . > /dev/null'),

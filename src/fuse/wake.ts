@@ -107,7 +107,7 @@ class Adaptive implements Waiter {
 
   private judge(now: number): void {
     const { spin } = this
-    const one = this.mayYield && this.changes <= CHANGES && this.bytes <= BULK
+    const one = this.mayYield && this.caller !== 0 && this.changes <= CHANGES && this.bytes <= BULK
     if (this.now === this.yield) {
       if (!one || this.watched?.rescued) this.startSpinning()
       else if (this.yield.slept > APART) this.stopYielding()

@@ -159,8 +159,9 @@ describe('a thread that leaves its processor to its caller', () => {
       wait.moved(bytes)
     }
   }
+  /** No further than it takes: who yields has hardly a turn where all processors are busy. */
   const settle = (): void => {
-    serve(8192)
+    for (let i = 0; i < 64 && policy() === '0'; i++) serve(128)
     expect(policy()).toBe('5')
   }
 
@@ -228,12 +229,12 @@ describe('the watch over a thread that yields', () => {
     shared[TID] = gettid()
     const watch = new Watch(shared)
     const watched = new Watched(shared, spare, () => watch.start())
-    expect(runWhenIdle()).toBe(0)
     await until(() => {
       watched.served()
       return watched.ask(performance.now())
     })
     expect(watched.rescued).toBe(false)
+    expect(runWhenIdle()).toBe(0)
     await until(() => watched.rescued)
     expect(policy()).toBe('0')
     watch.stop()
