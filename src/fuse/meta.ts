@@ -53,9 +53,13 @@ const MAX_TARGET = 4096
 
 export const readlink = (x: Context): number => x.fs.readlink(x.req.node, x.reply.body(MAX_TARGET))
 
+/** Where the name stands in SETXATTR: the kernel sends the longer head where that was agreed on. */
+const setxattrHead = (x: Context): number =>
+  x.features.setxattrExt ? F.SETXATTR_IN.size : F.SETXATTR_IN.compatSize
+
 export function setxattr(x: Context): number {
   const { req } = x
-  const fixed = x.features.setxattrExt ? F.SETXATTR_IN.size : F.SETXATTR_IN.compatSize
+  const fixed = setxattrHead(x)
   const name = req.size > fixed ? req.text(fixed) : undefined
   const count = req.u32(F.SETXATTR_IN.valueSize)
   if (name === undefined || req.end + count > req.size) return MALFORMED
@@ -84,7 +88,7 @@ export function isForSession(x: Context): boolean {
   const { req, control } = x
   if (req.opcode === F.FUSE_GETXATTR) return control.owns(req.node, req.text(F.GETXATTR_IN.size) ?? '')
   if (req.opcode !== F.FUSE_SETXATTR) return false
-  const fixed = x.features.setxattrExt ? F.SETXATTR_IN.size : F.SETXATTR_IN.compatSize
+  const fixed = setxattrHead(x)
   return req.size > fixed && control.commands(req.node, req.text(fixed) ?? '')
 }
 

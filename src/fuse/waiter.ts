@@ -32,6 +32,12 @@ export class Free implements Waiter {
     return readFd(this.fd, dst)
   }
 
+  /** As `read`, of a descriptor that does not block. */
+  protected sleep(dst: Buffer): Result {
+    const ready = waitReadable(this.fd, -1)
+    return ready < 0 ? ready : readFd(this.fd, dst)
+  }
+
   heard(_tid: number, _now: number): void {}
 
   moved(_bytes: number): void {}
@@ -109,8 +115,7 @@ export class Spin extends Free {
       if (n !== -EAGAIN) return n
     } while (performance.now() < until)
     this.slept++
-    const ready = waitReadable(this.fd, -1)
-    return ready < 0 ? ready : readFd(this.fd, dst)
+    return this.sleep(dst)
   }
 }
 
@@ -148,8 +153,7 @@ export class Yield extends Bound {
     }
     this.slept++
     this.asleep = true
-    const ready = waitReadable(this.fd, -1)
-    return ready < 0 ? ready : readFd(this.fd, dst)
+    return this.sleep(dst)
   }
 
   override heard(tid: number, now: number): void {

@@ -1,6 +1,8 @@
 /** A pipe by which the kernel moves pages of a file into another descriptor: pipe(7), splice(2). */
 
+import { O_CLOEXEC } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
+import { writeFd } from './device.js'
 import { close } from './file.js'
 import { bind, result } from './libc.js'
 
@@ -8,10 +10,8 @@ const c = {
   pipe2: bind('int pipe2(void *, int)'),
   fcntl: bind('int fcntl(int, int, long)'),
   splice: bind('long splice(int, void *, int, void *, size_t, unsigned int)'),
-  write: bind('long write(int, const void *, size_t)'),
 }
 
-const O_CLOEXEC = 0o2000000
 const F_SETPIPE_SZ = 1031
 const SPLICE_F_NONBLOCK = 2
 const ends = Buffer.alloc(8)
@@ -36,7 +36,7 @@ export class Pipe {
   }
 
   write(src: Buffer, count: number): Result {
-    return result(c.write(this.into, src, count))
+    return writeFd(this.into, src, count)
   }
 
   /** Takes in `count` bytes of a file from `pos` on. @returns less at its end; -EAGAIN where the pipe is full */

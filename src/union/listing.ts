@@ -121,15 +121,15 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     const marks = readMarks(loc)
     if (marks < 0) return marks
   }
-  const own = loc.readable ? undefined : openQuietly(path)
-  if (own !== undefined && own < 0) return own
+  const fd = loc.readable ? path : openQuietly(path)
+  if (fd < 0) return fd
   // From its beginning, and with what was made since it was opened.
-  if (own === undefined) lseek(path, 0, SEEK_SET)
+  if (fd === path) lseek(fd, 0, SEEK_SET)
   const hides: Name[] = []
   let marked = false
   let whiteouts = false
   let tooMany = false
-  const r = listDir(own ?? path, (name, ino, dtype) => {
+  const r = listDir(fd, (name, ino, dtype) => {
     if (listing.count + hidden.size >= limit) {
       tooMany = true
       return false
@@ -163,7 +163,7 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     listing.add(name, ino, type, loc)
     return true
   })
-  if (own !== undefined) close(own)
+  if (fd !== path) close(fd)
   if (tooMany) return -EOVERFLOW
   if (r < 0) return r
   loc.ociMarks = marked
