@@ -13,7 +13,7 @@ import { discard } from '../support/mounts.js'
 let dir: string
 /** The daemon that serves the lower. */
 let server: number
-let waiting: ChildProcess[]
+let waiting: Promise<unknown>[]
 const at = (...names: string[]): string => path.join(dir, ...names)
 
 const daemonOf = (mountpoint: string): number => {
@@ -39,21 +39,23 @@ beforeEach(() => {
 })
 afterEach(async () => {
   process.kill(server, 'SIGCONT')
-  for (const child of waiting) if (child.exitCode === null) await once(child, 'exit')
+  await Promise.all(waiting)
   for (const mountpoint of [at('mnt'), at('remote')]) run('umount', ['-l', mountpoint])
   discard(dir)
 })
 
 const ask = (...words: string[]) => run(words[0] as string, words.slice(1), { timeout: 20_000 })
 /** Something that does not end before the server goes on. */
-const start = (...words: string[]): { child: ChildProcess; said: () => string } => {
+const start = (...words: string[]): { child: ChildProcess; said: () => string; closed: Promise<unknown> } => {
   const child = spawn(words[0] as string, words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout?.on('data', (chunk: Buffer) => {
     text += chunk.toString()
   })
-  waiting.push(child)
-  return { child, said: () => text }
+  // Not `exit`: what it said may not be read by then.
+  const closed = once(child, 'close')
+  waiting.push(closed)
+  return { child, said: () => text, closed }
 }
 
 describe('a lower that does not answer', () => {
@@ -76,7 +78,7 @@ describe('a lower that does not answer', () => {
     expect(ask('getfattr', '-n', 'layerfs.status', at('mnt')).code).toBe(0)
     expect([reader.child.exitCode, writer.child.exitCode]).toEqual([null, null])
     process.kill(server, 'SIGCONT')
-    for (const { child } of [reader, writer]) if (child.exitCode === null) await once(child, 'exit')
+    await Promise.all([reader.closed, writer.closed])
     expect([reader.said(), writer.said()]).toEqual(['far 1', 'far 2more\n'])
   })
 
@@ -87,7 +89,7 @@ describe('a lower that does not answer', () => {
     await sleep(300)
     expect(ask('umount', '-l', at('mnt')).code).toBe(0)
     process.kill(server, 'SIGCONT')
-    await once(reader.child, 'exit')
+    await reader.closed
     expect(reader.said()).toBe('far 1')
     for (let i = 0; i < 1000 && fs.existsSync(`/proc/${daemon}/exe`); i++) await sleep(10)
     expect(fs.existsSync(`/proc/${daemon}/exe`)).toBe(false)
