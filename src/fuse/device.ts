@@ -44,13 +44,10 @@ export class FuseDevice implements Device {
   }
 
   read(dst: Buffer): Result {
-    const n = this.waiter.read(dst)
-    this.waiter.moved(n)
-    return n
+    return this.waiter.read(dst)
   }
 
   write(src: Buffer, count: number): Result {
-    this.waiter.moved(count)
     return writeFd(this.fd, src, count)
   }
 
@@ -58,7 +55,6 @@ export class FuseDevice implements Device {
     if (count > PIPE_BYTES - 2 * PAGE) return -EAGAIN
     this.pipe ??= Pipe.open(PIPE_BYTES) ?? null
     if (this.pipe === null) return -EAGAIN
-    this.waiter.moved(count)
     const r = sendThrough(this.pipe, this.fd, head, headBytes, fd, pos, count)
     if (r >= 0) return r
     // It may hold an answer that was not sent.

@@ -1,10 +1,11 @@
 /** The ways in which a session's thread waits for its next request: `WakeMode` in wake.ts says what each is for. */
 
-import { EAGAIN } from '../abi/linux.js'
-import { readFd, waitReadable } from '../sys/device.js'
+import { EAGAIN, EPERM } from '../abi/linux.js'
+import { readFd, setNonblocking, waitReadable } from '../sys/device.js'
 import {
   affinity,
   bindToProcessor,
+  mayTakeTurnsAgain,
   ProcessorLook,
   runWhenIdle,
   setAffinity,
@@ -13,12 +14,12 @@ import {
 import type { Result } from '../vfs.js'
 
 export interface Waiter {
+  /** Has the thread run, and its descriptor block or not, as this way takes it. @returns -EPERM where that is not permitted */
+  enter(): Result
   /** Reads the next request. */
   read(dst: Buffer): Result
   /** Hears who sent the request just read, and when (performance.now). */
   heard(tid: number, now: number): void
-  /** Hears how many bytes a request or an answer had. */
-  moved(bytes: number): void
   /** Lets the thread run as it did before. */
   leave(): void
   /** The same, for good. */
@@ -27,6 +28,10 @@ export interface Waiter {
 
 export class Free implements Waiter {
   constructor(protected readonly fd: number) {}
+
+  enter(): Result {
+    return setNonblocking(this.fd, false)
+  }
 
   read(dst: Buffer): Result {
     return readFd(this.fd, dst)
@@ -39,8 +44,6 @@ export class Free implements Waiter {
   }
 
   heard(_tid: number, _now: number): void {}
-
-  moved(_bytes: number): void {}
 
   leave(): void {}
 
@@ -76,7 +79,6 @@ class Bound extends Free {
 const LOOK_MS = 2
 const LONGEST_LOOK_MS = 32
 
-/** Wants its descriptor to block. */
 export class Follow extends Bound {
   private next = 0
   private pause = LOOK_MS
@@ -101,10 +103,13 @@ export class Follow extends Bound {
 /** How long `spin` asks before it sleeps, milliseconds. */
 const SPIN_MS = 0.05
 
-/** Wants its descriptor not to block. */
 export class Spin extends Free {
   /** Times that it asked in vain and slept. */
   slept = 0
+
+  override enter(): Result {
+    return setNonblocking(this.fd, true)
+  }
 
   override read(dst: Buffer): Result {
     let n = readFd(this.fd, dst)
@@ -122,24 +127,24 @@ export class Spin extends Free {
 /** A request that comes so long after the one before has waited for this thread, or its caller computes: milliseconds. */
 const LATE_MS = 2
 
-/** Wants its descriptor not to block: a request that is not there when it asks tells that its caller has been moved elsewhere. */
+/** A request that is not there when it asks tells that its caller has been moved elsewhere. */
 export class Yield extends Bound {
-  /** Times that it slept, */
-  slept = 0
-  /** and requests that came late. */
+  /** Requests that came late. */
   late = 0
   /** Whether the request just read had been slept for. */
   asleep = false
   private caller = 0
   private last = Number.POSITIVE_INFINITY
   private entered = false
+  /** Whether this thread can take its old scheduling back. */
+  readonly permitted = mayTakeTurnsAgain()
 
-  /** @returns -EPERM where this thread could not take its old scheduling back */
-  enter(): Result {
+  override enter(): Result {
+    if (!this.permitted) return -EPERM
     this.last = Number.POSITIVE_INFINITY
     const r = runWhenIdle()
     this.entered = r >= 0
-    return r
+    return r < 0 ? r : setNonblocking(this.fd, true)
   }
 
   override read(dst: Buffer): Result {
@@ -151,7 +156,6 @@ export class Yield extends Bound {
       n = readFd(this.fd, dst)
       if (n !== -EAGAIN) return n
     }
-    this.slept++
     this.asleep = true
     return this.sleep(dst)
   }

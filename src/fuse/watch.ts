@@ -62,10 +62,14 @@ export class Watched {
     private readonly call: () => void,
   ) {}
 
-  /** Asks to be watched. @returns whether that is so by now, and a processor is idle */
+  /** Whether a processor is idle. */
+  processorIdle(): boolean {
+    return this.spare.exists()
+  }
+
+  /** Asks to be watched. @returns whether that is so by now */
   ask(now: number): boolean {
     const { cells } = this
-    if (!this.spare.exists()) return false
     if (Atomics.load(cells, YIELDS) !== WATCH_ME) {
       Atomics.store(cells, YIELDS, WATCH_ME)
       this.call()

@@ -74,29 +74,29 @@ describe('a thread that finds out how to wait', () => {
     expect(spins()).toBe(true)
   })
 
-  it('blocks once it has waited in vain too often, and tries again later', () => {
+  it('follows once it has waited in vain too often, and tries again later', () => {
     const answerSlowly = slowClient()
     answerSlowly(128)
     expect(spins()).toBe(false)
-    queue(1024)
-    answer(1024)
+    queue(512)
+    answer(512)
     expect(spins()).toBe(true)
     queue(4096)
     answer(4096)
     expect(spins()).toBe(true)
   })
 
-  it('rests longer each time that spinning fails', () => {
+  it('follows longer each time that it is faster', () => {
     const answerSlowly = slowClient()
     answerSlowly(128)
-    queue(1024)
-    answer(1024)
+    queue(512)
+    answer(512)
     answerSlowly(128)
     expect(spins()).toBe(false)
-    queue(2048)
-    answer(1024)
+    queue(1024)
+    answer(1023)
     expect(spins()).toBe(false)
-    answer(1024)
+    answer(1)
     expect(spins()).toBe(true)
   })
 
@@ -127,6 +127,8 @@ describe('a thread that leaves its processor to its caller', () => {
   const watch = {
     willing: true,
     rescued: false,
+    idle: true,
+    processorIdle: () => watch.idle,
     ask: () => watch.willing,
     served: () => {},
     dismiss: () => {
@@ -138,7 +140,7 @@ describe('a thread that leaves its processor to its caller', () => {
     dir = fs.mkdtempSync(path.join(os.tmpdir(), 'layerfs-wake-'))
     expect(spawnSync('mkfifo', [path.join(dir, 'fifo')]).status).toBe(0)
     fd = fs.openSync(path.join(dir, 'fifo'), fs.constants.O_RDWR)
-    Object.assign(watch, { willing: true, rescued: false })
+    Object.assign(watch, { willing: true, idle: true, rescued: false })
     wait = waiter('adaptive', fd, watch)
     now = 0
   })
@@ -150,25 +152,54 @@ describe('a thread that leaves its processor to its caller', () => {
   })
 
   /** Answers queued requests, `apart` milliseconds one after the other. */
-  const serve = (requests: number, { apart = 0.01, tid = () => process.pid, bytes = 100 } = {}): void => {
+  const serve = (requests: number, apart = 0.01): void => {
     fs.writeSync(fd, Buffer.alloc(requests))
     for (let i = 0; i < requests; i++) {
       expect(wait.read(one)).toBe(1)
       now += apart
-      wait.heard(tid(), now)
-      wait.moved(bytes)
+      wait.heard(process.pid, now)
     }
   }
-  /** No further than it takes: who yields has hardly a turn where all processors are busy. */
+  /** Who yields has hardly a turn where all processors are busy: hence no more of it than it takes. */
   const settle = (): void => {
     for (let i = 0; i < 64 && policy() === '0'; i++) serve(128)
     expect(policy()).toBe('5')
   }
 
-  it('does so for one caller, once the compiler has had its time', () => {
-    serve(1024)
+  it('tries that, and goes on while requests come faster by it', () => {
+    serve(127)
+    expect(policy()).toBe('0')
+    serve(1)
+    expect(policy()).toBe('5')
+    serve(256, 0.009)
+    expect(policy()).toBe('5')
+  })
+
+  it('stops when they do not, and tries again after a while', () => {
+    settle()
+    serve(128)
+    expect(policy()).toBe('5')
+    serve(128)
+    expect(policy()).toBe('0')
+    serve(256)
     expect(policy()).toBe('0')
     settle()
+  })
+
+  it('forgives one slow term', () => {
+    settle()
+    serve(128, 0.02)
+    serve(128, 0.005)
+    serve(128, 0.02)
+    expect(policy()).toBe('5')
+  })
+
+  it('compares anew even what is faster', () => {
+    settle()
+    for (let terms = 0; policy() === '5'; terms++) {
+      expect(terms).toBeLessThan(8)
+      serve(128, 0.005)
+    }
   })
 
   it('does not unwatched', () => {
@@ -177,20 +208,15 @@ describe('a thread that leaves its processor to its caller', () => {
     expect(policy()).toBe('0')
   })
 
-  it('does not for several callers', () => {
-    let i = 0
-    serve(8192, { tid: () => (i++ % 2 === 0 ? process.pid : process.ppid) })
-    expect(policy()).toBe('0')
-  })
-
-  it('does not where much is to be copied', () => {
-    serve(8192, { bytes: 100_000 })
+  it('does not where no processor is idle', () => {
+    watch.idle = false
+    serve(8192)
     expect(policy()).toBe('0')
   })
 
   it('stops when requests come late, and tries again after a while', () => {
     settle()
-    serve(8, { apart: 3 })
+    serve(8, 3)
     expect(policy()).toBe('0')
     settle()
   })
@@ -199,13 +225,6 @@ describe('a thread that leaves its processor to its caller', () => {
     settle()
     watch.rescued = true
     serve(1)
-    expect(policy()).toBe('0')
-  })
-
-  it('stops for a second caller', () => {
-    settle()
-    let i = 0
-    serve(256, { tid: () => (i++ % 2 === 0 ? process.pid : process.ppid) })
     expect(policy()).toBe('0')
   })
 
