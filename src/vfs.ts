@@ -207,10 +207,12 @@ export interface Filesystem {
   ): Result
   /** O_TMPFILE: a file without a name, which link() may name later. */
   tmpfile(c: Caller, parent: NodeId, mode: number, flags: number, entry: Entry, out: Opened): Result
+  /** Whether `read`, `source`, `lseek` and `fsync` take NO_FH too: where nothing can be written, nobody has to open a file to read it. */
+  readonly readsUnopened?: boolean
   /** Reads up to `dst.length` bytes. */
   read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
   /** The descriptor that `read` reads, for a transport that has the kernel move the data. -EBADF */
-  source?(fh: Fh): Result
+  source?(node: NodeId, fh: Fh): Result
   /**
    * @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it
    * @param late the kernel's own writing, of data that it kept: no time changes by it

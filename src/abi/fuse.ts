@@ -73,6 +73,7 @@ export const FUSE_DO_READDIRPLUS = 1 << 13
 export const FUSE_READDIRPLUS_AUTO = 1 << 14
 export const FUSE_ASYNC_DIO = 1 << 15
 export const FUSE_WRITEBACK_CACHE = 1 << 16
+export const FUSE_NO_OPEN_SUPPORT = 1 << 17
 export const FUSE_PARALLEL_DIROPS = 1 << 18
 export const FUSE_POSIX_ACL = 1 << 20
 export const FUSE_MAX_PAGES = 1 << 22
@@ -102,6 +103,7 @@ export const INIT_FLAG_NAMES: readonly (readonly [number, string])[] = [
   [FUSE_POSIX_ACL, 'posix_acl'],
   [FUSE_MAX_PAGES, 'max_pages'],
   [FUSE_CACHE_SYMLINKS, 'cache_symlinks'],
+  [FUSE_NO_OPEN_SUPPORT, 'no_open'],
   [FUSE_NO_OPENDIR_SUPPORT, 'no_opendir'],
   [FUSE_EXPLICIT_INVAL_DATA, 'explicit_inval_data'],
   [FUSE_HANDLE_KILLPRIV_V2, 'handle_killpriv_v2'],

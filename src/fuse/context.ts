@@ -32,6 +32,7 @@ export class Context {
     writeback: false,
     passthrough: false,
     setxattrExt: false,
+    noOpen: false,
     noOpendir: false,
     names: [],
   }

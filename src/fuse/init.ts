@@ -15,6 +15,8 @@ export interface Wishes {
   passthrough: boolean
   /** Names and attributes stay good until told otherwise: nothing changes the layers but the mount. */
   endless: boolean
+  /** Files can be read without having been opened: `Filesystem.readsUnopened`. Passthrough, which goes by open files, does more. */
+  unopened: boolean
   /** The kernel checks permissions, ACLs among them. */
   permissions: boolean
 }
@@ -26,6 +28,8 @@ export interface Features {
   writeback: boolean
   passthrough: boolean
   setxattrExt: boolean
+  /** OPEN is answered ENOSYS: the kernel then opens files by itself, and READ names none. */
+  noOpen: boolean
   /** OPENDIR may be answered ENOSYS: the kernel then opens directories and caches listings by itself. */
   noOpendir: boolean
   /** FUSE_* names, for status and logs. */
@@ -34,7 +38,6 @@ export interface Features {
 
 const BASIC =
   F.FUSE_ASYNC_READ |
-  F.FUSE_ATOMIC_O_TRUNC |
   F.FUSE_BIG_WRITES |
   F.FUSE_DONT_MASK |
   F.FUSE_DO_READDIRPLUS |
@@ -70,12 +73,15 @@ export function negotiate(req: Request, reply: Reply, wishes: Wishes): Features 
   const offered2 = extended ? req.u32(F.INIT_IN.flags2) : 0
   // Passthrough and the writeback cache exclude each other: passthrough, where it can be had, does more.
   const passthrough = wishes.passthrough && (offered2 & F.FUSE2_PASSTHROUGH) !== 0
+  // Whoever makes such a mount writable by a remount is to hear at once that nothing can be written.
+  const noOpen = wishes.unopened && wishes.endless && !passthrough && (offered & F.FUSE_NO_OPEN_SUPPORT) !== 0
   const flags =
     offered &
     (BASIC |
       (wishes.permissions ? F.FUSE_POSIX_ACL : 0) |
       (wishes.endless ? F.FUSE_EXPLICIT_INVAL_DATA : F.FUSE_AUTO_INVAL_DATA) |
-      (wishes.writeback && !passthrough ? F.FUSE_WRITEBACK_CACHE : 0))
+      (noOpen ? F.FUSE_NO_OPEN_SUPPORT : F.FUSE_ATOMIC_O_TRUNC) |
+      (wishes.writeback && !passthrough && !noOpen ? F.FUSE_WRITEBACK_CACHE : 0))
   const flags2 = offered2 & (F.FUSE2_DIRECT_IO_ALLOW_MMAP | (passthrough ? F.FUSE2_PASSTHROUGH : 0))
 
   const maxReadahead = req.u32(F.INIT_IN.maxReadahead)
@@ -95,6 +101,7 @@ export function negotiate(req: Request, reply: Reply, wishes: Wishes): Features 
     writeback: (flags & F.FUSE_WRITEBACK_CACHE) !== 0,
     passthrough,
     setxattrExt: (flags & F.FUSE_SETXATTR_EXT) !== 0,
+    noOpen,
     noOpendir: (flags & F.FUSE_NO_OPENDIR_SUPPORT) !== 0,
     names: [
       ...F.INIT_FLAG_NAMES.filter(([bit]) => (flags & bit) !== 0),

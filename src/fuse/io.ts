@@ -4,6 +4,7 @@ import * as F from '../abi/fuse.js'
 import {
   EACCES,
   EINVAL,
+  ENOSYS,
   O_ACCMODE,
   O_APPEND,
   O_CREAT,
@@ -12,7 +13,7 @@ import {
   O_RDWR,
   O_WRONLY,
 } from '../abi/linux.js'
-import type { Caller, Entry, NodeId } from '../vfs.js'
+import { type Caller, type Entry, type Fh, NO_FH, type NodeId } from '../vfs.js'
 import { type Context, MALFORMED, NO_REPLY } from './context.js'
 
 /** Flags of open(2) that concern the way to the daemon, not the file behind it: our buffers are not aligned for O_DIRECT. */
@@ -48,7 +49,11 @@ function resetOpened(x: Context): void {
   x.opened.preload = 0
 }
 
+/** The open file that a request names, if it names one. */
+const fhAt = (x: Context, at: number): Fh => (x.features.noOpen ? NO_FH : x.req.u64(at))
+
 export function open(x: Context): number {
+  if (x.features.noOpen) return -ENOSYS
   const { req, opened } = x
   const asked = req.u32(F.OPEN_IN.flags)
   const killPriv = (req.u32(F.OPEN_IN.openFlags) & F.FUSE_OPEN_KILL_SUIDGID) !== 0
@@ -88,7 +93,7 @@ export function read(x: Context): number {
   const { req, reply } = x
   const count = req.u32(F.READ_IN.count)
   if (count > reply.capacity) return MALFORMED
-  const fh = req.u64(F.READ_IN.fh)
+  const fh = fhAt(x, F.READ_IN.fh)
   const pos = req.u64(F.READ_IN.pos)
   if (x.splice.answer(req, fh, pos, count)) {
     x.counters.read(count)
@@ -123,11 +128,7 @@ export function release(x: Context): number {
 }
 
 export const fsync = (x: Context): number =>
-  x.fs.fsync(
-    x.req.node,
-    x.req.u64(F.FSYNC_IN.fh),
-    (x.req.u32(F.FSYNC_IN.flags) & F.FUSE_FSYNC_FDATASYNC) !== 0,
-  )
+  x.fs.fsync(x.req.node, fhAt(x, F.FSYNC_IN.fh), (x.req.u32(F.FSYNC_IN.flags) & F.FUSE_FSYNC_FDATASYNC) !== 0)
 
 /** The kernel tells of no FUSE_WRITE_KILL_SUIDGID with these two: root keeps set-id bits, others do not (CAP_FSETID). */
 const outsiderOf = ({ req }: Context): Caller | undefined => (req.caller.uid === 0 ? undefined : req.caller)
@@ -148,7 +149,7 @@ export function lseek(x: Context): number {
   const { req } = x
   const pos = x.fs.lseek(
     req.node,
-    req.u64(F.LSEEK_IN.fh),
+    fhAt(x, F.LSEEK_IN.fh),
     req.s64(F.LSEEK_IN.pos),
     req.u32(F.LSEEK_IN.whence),
   )

@@ -195,7 +195,8 @@ export const OPS: readonly (Op | undefined)[] = table
 export const opName = (opcode: number): string => table[opcode]?.name ?? `OPCODE_${opcode}`
 
 /** Whether a negative answer of this opcode may be ENOSYS: only where the whole kind of request is unsupported. */
-export const mayLack = (op: Op): boolean => op.run === unsupported || op.run === tree.opendir
+export const mayLack = (op: Op): boolean =>
+  op.run === unsupported || op.run === tree.opendir || op.run === io.open
 
 /** Requests that concern no file: they are answered from memory, or by the upper's filesystem as a whole. */
 const NO_FILE: ReadonlySet<Handler> = new Set([meta.statfs, meta.syncfs, meta.destroy])

@@ -163,6 +163,7 @@ export class Session {
       passthrough: this.options.passthrough,
       endless: x.reply.endless,
       permissions: this.options.unchecked !== true,
+      unopened: x.fs.readsUnopened === true,
     }
     for (;;) {
       const n = this.next()

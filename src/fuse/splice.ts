@@ -22,7 +22,7 @@ export class Splice {
   /** @returns false where `count` bytes are not to be had this way: the caller has to read */
   answer(req: Request, fh: Fh, pos: number, count: number): boolean {
     if (count < WORTH_BYTES) return false
-    const fd = this.fs.source?.(fh) ?? -1
+    const fd = this.fs.source?.(req.node, fh) ?? -1
     if (fd < 0) return false
     const { reply } = this
     const headBytes = reply.head(req, 0, count) - count

@@ -10,6 +10,7 @@ import type { Layer } from './layer.js'
 import type { Listing } from './listing.js'
 import { Dir, type Node, NodeTable } from './node.js'
 import type { Stack } from './resolve.js'
+import { Unopened } from './unopened.js'
 import type { Workdir } from './workdir.js'
 
 /** Memory that cached listings may take, in bytes. */
@@ -31,6 +32,7 @@ export interface Policy {
 export class Core {
   readonly table = new NodeTable()
   readonly handles = new HandleTable()
+  readonly unopened = new Unopened()
   /** The ids that files of this process are born with. */
   readonly uid = process.geteuid?.() ?? 0
   readonly gid = process.getegid?.() ?? 0

@@ -9,6 +9,8 @@ import {
   ENODATA,
   ENOENT,
   EOPNOTSUPP,
+  EROFS,
+  ESTALE,
   O_CREAT,
   O_DIRECT,
   O_EXCL,
@@ -25,7 +27,18 @@ import * as sys from '../sys/file.js'
 import { stat } from '../sys/stat.js'
 import { groupsOf } from '../sys/thread.js'
 import { getXattr, removeXattr } from '../sys/xattr.js'
-import { Attr, type Caller, type Fh, type Job, type Name, type Opened, PARKED, type Result } from '../vfs.js'
+import {
+  Attr,
+  type Caller,
+  type Fh,
+  type Job,
+  type Name,
+  NO_FH,
+  type NodeId,
+  type Opened,
+  PARKED,
+  type Result,
+} from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
 import type { Handle } from './handles.js'
@@ -106,10 +119,17 @@ export function openNode(core: Core, node: Node, flags: number): Result {
   return openData(core, node, dirfd, node.name, flags | O_NONBLOCK)
 }
 
-export const source = (core: Core, fh: Fh): Result => core.handles.get(fh)?.fd ?? -EBADF
+/** What an open file is read by; with NO_FH a file of a mount without an upper. */
+export function source(core: Core, id: NodeId, fh: Fh): Result {
+  const handle = core.handles.get(fh)
+  if (handle !== undefined) return handle.fd
+  if (fh !== NO_FH || core.workdir !== undefined) return -EBADF
+  const node = core.node(id)
+  return node?.isRegular ? core.unopened.fd(core, node) : -ESTALE
+}
 
-export function read(core: Core, fh: Fh, dst: Buffer, pos: number): Result {
-  const fd = source(core, fh)
+export function read(core: Core, id: NodeId, fh: Fh, dst: Buffer, pos: number): Result {
+  const fd = source(core, id, fh)
   return fd < 0 ? fd : sys.pread(fd, dst, pos)
 }
 
@@ -121,6 +141,7 @@ export function write(
   outsider: Caller | undefined,
   late: boolean,
 ): Result {
+  if (core.workdir === undefined) return -EROFS
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
   if (!late) handle.node.stamp = undefined
@@ -186,6 +207,7 @@ export function withoutPrivileges(layer: Layer, attr: Attr, c: Caller | undefine
 const isInGroup = (c: Caller, gid: number): boolean => c.gid === gid || groupsOf(c.pid).includes(gid)
 
 export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
+  if (core.workdir === undefined) return 0
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
   if (!core.policy.durable || !handle.node.inUpper) return 0
@@ -205,13 +227,14 @@ export function fallocate(
   len: number,
   outsider: Caller | undefined,
 ): Result {
+  if (core.workdir === undefined) return -EROFS
   const handle = core.handles.get(fh)
   if (handle === undefined) return -EBADF
   return changed(core, handle.node, sys.fallocate(handle.fd, mode, pos, len), outsider)
 }
 
-export function lseek(core: Core, fh: Fh, pos: number, whence: number): Result {
-  const fd = source(core, fh)
+export function lseek(core: Core, id: NodeId, fh: Fh, pos: number, whence: number): Result {
+  const fd = source(core, id, fh)
   return fd < 0 ? fd : sys.lseek(fd, pos, whence)
 }
 
@@ -224,7 +247,7 @@ export function copyFileRange(
   len: number,
   outsider: Caller | undefined,
 ): Result {
-  const from = source(core, fh)
+  const from = core.handles.get(fh)?.fd ?? -EBADF
   const to = core.handles.get(outFh)
   if (from < 0 || to === undefined) return -EBADF
   return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), outsider)

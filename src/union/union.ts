@@ -192,12 +192,16 @@ export class Union implements Filesystem {
     return this.change(parent, (dir) => tmpfile(this.core, c, dir, mode, flags, entry, out))
   }
 
-  read(_id: NodeId, fh: Fh, dst: Buffer, pos: number): Result {
-    return file.read(this.core, fh, dst, pos)
+  get readsUnopened(): boolean {
+    return this.core.workdir === undefined
   }
 
-  source(fh: Fh): Result {
-    return file.source(this.core, fh)
+  read(id: NodeId, fh: Fh, dst: Buffer, pos: number): Result {
+    return file.read(this.core, id, fh, dst, pos)
+  }
+
+  source(id: NodeId, fh: Fh): Result {
+    return file.source(this.core, id, fh)
   }
 
   write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined, late: boolean): Result {
@@ -239,8 +243,8 @@ export class Union implements Filesystem {
     return file.fallocate(this.core, fh, mode, pos, len, outsider)
   }
 
-  lseek(_id: NodeId, fh: Fh, pos: number, whence: number): Result {
-    return file.lseek(this.core, fh, pos, whence)
+  lseek(id: NodeId, fh: Fh, pos: number, whence: number): Result {
+    return file.lseek(this.core, id, fh, pos, whence)
   }
 
   copyFileRange(
@@ -296,6 +300,7 @@ export class Union implements Filesystem {
 
   destroy(): void {
     this.core.handles.closeAll()
+    this.core.unopened.closeAll()
     this.opened.close()
   }
 

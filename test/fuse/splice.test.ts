@@ -17,7 +17,7 @@ describe('a large READ', () => {
   beforeEach(() => {
     b = new Bench()
     b.init()
-    Object.assign(b.fs, { source: (fh: number) => (fh === 5 ? 77 : -L.EBADF) })
+    Object.assign(b.fs, { source: (_node: number, fh: number) => (fh === 5 ? 77 : -L.EBADF) })
     b.fs.read = (_node, _fh, dst) => dst.fill('r').length
     b.kernel.splices = true
   })

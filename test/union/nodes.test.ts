@@ -1,8 +1,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { ENOENT, O_RDONLY, O_RDWR } from '../../src/abi/linux.js'
+import { ENOENT, ESTALE, O_RDONLY, O_RDWR } from '../../src/abi/linux.js'
 import { openDirectories } from '../../src/union/loc.js'
+import { NO_FH, ROOT } from '../../src/vfs.js'
 import { type Client, errnoOf } from './client.js'
 import { plant, Stack } from './stacks.js'
 
@@ -40,6 +41,26 @@ describe('nodes', () => {
     expect(c.status('nodes')).toBe(1)
     expect(c.status('openFiles')).toBe(0)
     expect(c.text('other/one')).toBe('1x')
+  })
+
+  it('keep few descriptors where they are read unopened, and none once forgotten', () => {
+    const MANY = 1500
+    const files = Object.fromEntries([...Array(MANY).keys()].map((i) => [`f${i}`, `text ${i}`]))
+    stack = new Stack()
+    plant(stack.lower, files)
+    const c = stack.readOnly()
+    const dst = Buffer.alloc(16)
+    const before = fs.readdirSync('/proc/self/fd').length
+    const held = (): number => fs.readdirSync('/proc/self/fd').length - before
+    for (const [name, text] of Object.entries(files)) {
+      expect(c.fs.read(c.node(name), NO_FH, dst, 0)).toBe(text.length)
+      expect(dst.toString('latin1', 0, text.length)).toBe(text)
+    }
+    expect(held()).toBeGreaterThan(0)
+    expect(held()).toBeLessThanOrEqual(1024)
+    c.forgetAll()
+    expect(held()).toBe(0)
+    expect(c.fs.read(ROOT, NO_FH, dst, 0)).toBe(-ESTALE)
   })
 
   it('leave no descriptor behind when the mount ends, nor does a refused one', () => {
