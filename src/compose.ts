@@ -9,6 +9,8 @@ export interface Caching {
   writeback: boolean
   /** The kernel reads and writes backing files itself. */
   passthrough: boolean
+  /** Where nothing can be written the kernel opens files itself, which spares more than passthrough does. */
+  unopened: boolean
 }
 
 /**
@@ -19,7 +21,11 @@ export function cachingFor(options: MountOptions): Caching {
   const able = hasCapability(CAP_SYS_ADMIN) && inFirstUserNamespace()
   const passthrough =
     options.passthrough === 'on' || (options.passthrough === 'auto' && options.writeback !== 'on' && able)
-  return { passthrough, writeback: options.writeback !== 'off' && !passthrough }
+  return {
+    passthrough,
+    unopened: options.passthrough !== 'on',
+    writeback: options.writeback !== 'off' && !passthrough,
+  }
 }
 
 /** Whether nothing can be written: no upper, or asked for. */

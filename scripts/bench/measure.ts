@@ -135,6 +135,7 @@ export class Bench {
       work,
       mnt,
       writes: workload.writes,
+      withoutUpper: workload.withoutUpper,
     })
     try {
       const pid = system.mounts ? daemonOf(mnt) : undefined

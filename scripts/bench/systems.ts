@@ -12,6 +12,8 @@ export interface Place {
   mnt: string
   /** Whether the workload changes files: a plain directory is then a copy. */
   writes: boolean
+  /** Whether to mount the lowers alone. */
+  withoutUpper?: boolean | undefined
 }
 
 export interface System {
@@ -41,10 +43,7 @@ function layerfs(name: string, asUser: boolean, checkout: string, extra: readonl
       'mount',
       ...extra,
       ...p.lowers.flatMap((lower) => ['--lower', lower]),
-      '--upper',
-      p.upper,
-      '--work',
-      p.work,
+      ...(p.withoutUpper ? [] : ['--upper', p.upper, '--work', p.work]),
       p.mnt,
     ],
   }
@@ -62,7 +61,11 @@ function fuseOverlayfs(name: string, asUser: boolean): System {
 }
 
 const overlayOptions = (p: Place): string =>
-  `lowerdir=${p.lowers.join(':')},upperdir=${p.upper},workdir=${p.work}`
+  `lowerdir=${p.lowers.join(':')}${p.withoutUpper ? '' : `,upperdir=${p.upper},workdir=${p.work}`}`
+
+/** As unionfs-fuse and mergerfs take them. */
+const branches = (p: Place): string =>
+  [...(p.withoutUpper ? [] : [`${p.upper}=RW`]), ...p.lowers.map((lower) => `${lower}=RO`)].join(':')
 
 /** @param against other checkouts of layerfs, built, to measure beside this one */
 export function systems(against: readonly string[]): System[] {
@@ -91,13 +94,7 @@ export function systems(against: readonly string[]): System[] {
       needs: '/usr/bin/unionfs-fuse',
       copiesUp: true,
       mounts: true,
-      command: (p) => [
-        'unionfs-fuse',
-        '-o',
-        'cow,allow_other,default_permissions',
-        [`${p.upper}=RW`, ...p.lowers.map((lower) => `${lower}=RO`)].join(':'),
-        p.mnt,
-      ],
+      command: (p) => ['unionfs-fuse', '-o', 'cow,allow_other,default_permissions', branches(p), p.mnt],
     },
     {
       name: 'mergerfs',
@@ -109,7 +106,7 @@ export function systems(against: readonly string[]): System[] {
         'mergerfs',
         '-o',
         'category.create=ff,cache.files=auto-full,dropcacheonclose=false',
-        [`${p.upper}=RW`, ...p.lowers.map((lower) => `${lower}=RO`)].join(':'),
+        branches(p),
         p.mnt,
       ],
     },

@@ -7,6 +7,8 @@ export interface Workload {
   /** It changes the tree: each run has a fresh mount. The others run twice in one mount: cold, then warm. */
   writes: boolean
   run: string
+  /** The lowers are mounted alone. */
+  withoutUpper?: boolean
   /** Done first, in the mount, and not measured. */
   before?: string
   /** It changes or removes files of lowers, or their metadata. */
@@ -23,6 +25,8 @@ const read = (name: string, stack: StackName, line: string, group: 'walk' | 'dat
   run: line,
   group,
 })
+
+const alone = (workload: Workload): Workload => ({ ...workload, withoutUpper: true })
 
 const write = (name: string, stack: StackName, line: string, more: Partial<Workload> = {}): Workload => ({
   name,
@@ -63,6 +67,10 @@ export const WORKLOADS: readonly Workload[] = [
   read('tar out', 'tree', 'tar cf - . | cat > /dev/null', 'data'),
   read('2 x grep', 'tree', 'grep -r no-such-text-1 . & grep -r no-such-text-2 . & wait', 'data'),
   read('cp out', 'tree', 'cp -r . $OUT', 'data'),
+  alone(read('grep -r, no upper', 'tree', 'grep -r no-such-text-anywhere . || true', 'data')),
+  alone(
+    read('git status, no upper', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null'),
+  ),
   read('seq read', 'large', fio('seq', '--rw=read'), 'data'),
   read('random read', 'large', fio('rand', '--rw=randread --bs=4k --io_size=64M'), 'data'),
   read('direct read', 'large', fio('direct', '--rw=read --direct=1'), 'data'),

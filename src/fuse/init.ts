@@ -15,7 +15,7 @@ export interface Wishes {
   passthrough: boolean
   /** Names and attributes stay good until told otherwise: nothing changes the layers but the mount. */
   endless: boolean
-  /** Files can be read without having been opened: `Filesystem.readsUnopened`. Passthrough, which goes by open files, does more. */
+  /** Files can be read without having been opened: `Filesystem.readsUnopened`. */
   unopened: boolean
   /** The kernel checks permissions, ACLs among them. */
   permissions: boolean
@@ -71,10 +71,10 @@ export function negotiate(req: Request, reply: Reply, wishes: Wishes): Features 
   const offered = req.u32(F.INIT_IN.flags)
   const extended = (offered & F.FUSE_INIT_EXT) !== 0 && req.size >= F.INIT_IN.flags2 + 4
   const offered2 = extended ? req.u32(F.INIT_IN.flags2) : 0
-  // Passthrough and the writeback cache exclude each other: passthrough, where it can be had, does more.
-  const passthrough = wishes.passthrough && (offered2 & F.FUSE2_PASSTHROUGH) !== 0
-  // Whoever makes such a mount writable by a remount is to hear at once that nothing can be written.
-  const noOpen = wishes.unopened && wishes.endless && !passthrough && (offered & F.FUSE_NO_OPEN_SUPPORT) !== 0
+  // Whoever makes a mount without an upper writable by a remount is to hear at once that nothing can be written.
+  const noOpen = wishes.unopened && wishes.endless && (offered & F.FUSE_NO_OPEN_SUPPORT) !== 0
+  // Passthrough goes by open files, and the writeback cache excludes it: it does more than that where it can be had.
+  const passthrough = wishes.passthrough && !noOpen && (offered2 & F.FUSE2_PASSTHROUGH) !== 0
   const flags =
     offered &
     (BASIC |

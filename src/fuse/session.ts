@@ -35,6 +35,8 @@ export interface SessionOptions {
   timeout: number
   writeback: boolean
   passthrough: boolean
+  /** The kernel may open files by itself where the filesystem has them read unopened; then there is no passthrough. */
+  unopened?: boolean
   /** The kernel checks no permissions on this mount. */
   unchecked?: boolean
   /** Requests of other users than root and this one are answered EACCES: the `allow_root` of libfuse. */
@@ -163,7 +165,7 @@ export class Session {
       passthrough: this.options.passthrough,
       endless: x.reply.endless,
       permissions: this.options.unchecked !== true,
-      unopened: x.fs.readsUnopened === true,
+      unopened: this.options.unopened === true && x.fs.readsUnopened === true,
     }
     for (;;) {
       const n = this.next()

@@ -12,7 +12,7 @@ import { discard } from '../support/mounts.js'
 import { ALL, Bench, initRequest, request, u32, u64 } from './wire.js'
 
 const bench = (more: ConstructorParameters<typeof Bench>[0] = {}, flags = ALL): Bench => {
-  const b = new Bench({ writeback: true, ...more })
+  const b = new Bench({ writeback: true, unopened: true, ...more })
   Object.assign(b.fs, { readsUnopened: true })
   b.init(initRequest(7, 45, flags))
   return b
@@ -20,15 +20,15 @@ const bench = (more: ConstructorParameters<typeof Bench>[0] = {}, flags = ALL): 
 
 describe('a session of what nobody can write to', () => {
   it('has the kernel open files by itself', () => {
-    const b = bench()
-    expect(b.session.features).toMatchObject({ noOpen: true, writeback: false })
+    const b = bench({ passthrough: true })
+    expect(b.session.features).toMatchObject({ noOpen: true, writeback: false, passthrough: false })
     expect(b.session.features.names).toContain('no_open')
     expect(b.session.features.names).not.toContain('atomic_o_trunc')
     expect(b.ask(F.FUSE_OPEN, 7, u32(L.O_RDONLY, 0)).error).toBe(-L.ENOSYS)
   })
 
   it.each([
-    ['passthrough does more', { passthrough: true }, ALL],
+    ['passthrough is wanted', { unopened: false, passthrough: true }, ALL],
     ['the layers may change', { timeout: 1 }, ALL],
     ['the kernel does not', {}, ALL - F.FUSE_NO_OPEN_SUPPORT],
   ])('is asked where %s', (_why, more, flags) => {
@@ -76,7 +76,7 @@ describe('a mount without an upper', () => {
     fs.writeFileSync(at('lower', 'hole'), 'before')
     fs.truncateSync(at('lower', 'hole'), 1 << 20)
     const { mount } = await library()
-    m = await mount({ lower: [at('lower')], mountpoint: at('mnt'), transport: 'kernel', passthrough: 'off' })
+    m = await mount({ lower: [at('lower')], mountpoint: at('mnt'), transport: 'kernel' })
   })
   afterEach(async () => {
     await m.unmount({ lazy: true }).catch(() => {})
