@@ -68,6 +68,7 @@ export const WORKLOADS: readonly Workload[] = [
   read('2 x grep', 'tree', 'grep -r no-such-text-1 . & grep -r no-such-text-2 . & wait', 'data'),
   read('cp out', 'tree', 'cp -r . $OUT', 'data'),
   alone(read('grep -r, no upper', 'tree', 'grep -r no-such-text-anywhere . || true', 'data')),
+  alone(read('random read, no upper', 'large', fio('rand', '--rw=randread --bs=4k --io_size=64M'), 'data')),
   alone(
     read('git status, no upper', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null'),
   ),
