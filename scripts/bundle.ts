@@ -1,6 +1,9 @@
 /**
  * Bundles the programs that bin/ starts, and the threads they start, into dist/bundle: part of `npm run build`. A mount
  * loads three files instead of a hundred, which is a third of what its start costs the processor. Packages stay outside.
+ *
+ * The thread of a session, for which every mount waits, is one script of the older kind: without Node's loader of ES
+ * modules it starts 25 ms sooner.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -16,22 +19,35 @@ const ENTRIES = {
   'mount.fuse.layerfs': 'src/compat/helper.ts',
   early: 'src/cli/early.ts',
   daemon: 'src/cli/daemon.ts',
-  worker: 'src/fuse/worker.ts',
   linkworker: 'src/export/linkworker.ts',
 }
 
-const { outputFiles } = await build({
-  entryPoints: Object.entries(ENTRIES).map(([out, source]) => ({ out, in: join(top, source) })),
+const common = {
   outdir,
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node20',
   packages: 'external',
   write: false,
   logLevel: 'warning',
+} as const
+
+const programs = await build({
+  ...common,
+  entryPoints: Object.entries(ENTRIES).map(([out, source]) => ({ out, in: join(top, source) })),
+  splitting: true,
+  format: 'esm',
 })
+
+const threads = await build({
+  ...common,
+  entryPoints: { worker: join(top, 'src/fuse/worker.ts') },
+  outExtension: { '.js': '.cjs' },
+  format: 'cjs',
+  define: { 'import.meta.url': 'here' },
+  banner: { js: "const here = require('node:url').pathToFileURL(__filename).href" },
+})
+const outputFiles = [...programs.outputFiles, ...threads.outputFiles]
 
 mkdirSync(outdir, { recursive: true })
 // What is the same stays, and what changes does so at once: programs may be starting from here now.

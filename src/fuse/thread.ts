@@ -8,9 +8,11 @@ const KEPT = 5
 /** Threads that have loaded the engine and serve nothing. Loading takes ten times as long as mounting does. */
 const spares: { thread: Worker; timer: NodeJS.Timeout | undefined }[] = []
 
+/** Beside this file in the bundle, or in a folder beside its own. */
+const WORKER = new URL('../bundle/worker.cjs', import.meta.url)
+
 // Flags of the program's own, as --input-type or a loader, are not for this thread; its environment is, as it changes.
-const start = (): Worker =>
-  new Worker(new URL('./worker.js', import.meta.url), { execArgv: [], env: SHARE_ENV })
+const start = (): Worker => new Worker(WORKER, { execArgv: [], env: SHARE_ENV })
 
 /** Has a thread load the engine, to be taken soon. It does not keep the process alive. */
 export function prepareThread(): void {
