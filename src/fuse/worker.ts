@@ -46,7 +46,10 @@ function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line
   const { mountpoint, means, fd } = attached
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
   const caching = cachingFor(options)
-  const helpers = new HelperThreads(new URL('../helper.js', import.meta.url), () => waitReadable(fd, 0) !== 0)
+  const helpers = new HelperThreads(
+    new URL('../bundle/helper.cjs', import.meta.url),
+    () => waitReadable(fd, 0) !== 0,
+  )
   let device: FuseDevice | undefined
   try {
     device = new FuseDevice(

@@ -23,7 +23,7 @@ import { MemFs } from '../support/memfs.js'
 import { Bench, parse, request } from './wire.js'
 
 /** The built entry: a thread cannot load TypeScript. */
-const ENTRY = new URL('../../dist/helper.js', import.meta.url)
+const ENTRY = new URL('../../dist/bundle/helper.cjs', import.meta.url)
 
 /** A filesystem whose fsync is parked until told. */
 class Slow extends MemFs {
