@@ -26,7 +26,12 @@ const read = (name: string, stack: StackName, line: string, group: 'walk' | 'dat
   group,
 })
 
-const alone = (workload: Workload): Workload => ({ ...workload, withoutUpper: true })
+/** The same with the lowers mounted alone. */
+const alone = (workload: Workload): Workload => ({
+  ...workload,
+  name: `${workload.name}, no upper`,
+  withoutUpper: true,
+})
 
 const write = (name: string, stack: StackName, line: string, more: Partial<Workload> = {}): Workload => ({
   name,
@@ -43,6 +48,10 @@ const change = (name: string, stack: StackName, line: string, more: Partial<Work
 const fio = (name: string, options: string, stack: StackName = 'large'): string =>
   `fio --name=${name} --output=/dev/null --bs=128k --filename=${stack} --size=256M --invalidate=0 ${options}`
 
+const GIT_STATUS = read('git status', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null')
+const GREP = read('grep -r', 'tree', 'grep -r no-such-text-anywhere . || true', 'data')
+const RANDOM_READ = read('random read', 'large', fio('rand', '--rw=randread --bs=4k --io_size=64M'), 'data')
+
 export const WORKLOADS: readonly Workload[] = [
   read('find', 'tree', 'find . > /dev/null'),
   read('ls -lR', 'tree', 'ls -lR . > /dev/null'),
@@ -54,7 +63,7 @@ export const WORKLOADS: readonly Workload[] = [
     'sed "s/$/.none/" $DATA/tree.files | tr "\\n" "\\0" | (xargs -0 stat -c %s > /dev/null 2>&1 || true)',
   ),
   read('ls -l 100k', 'flat', 'ls -l flat > /dev/null'),
-  read('git status', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null'),
+  GIT_STATUS,
   read('naive diff', 'tree', 'getfattr -R -h -d -m - . > /dev/null'),
   read('find, 1 layer', 'tree1', 'find . > /dev/null'),
   read('find, 10 layers', 'tree10', 'find . > /dev/null'),
@@ -63,17 +72,15 @@ export const WORKLOADS: readonly Workload[] = [
   read('tar Debian', 'debian', 'tar cf - . | cat > /dev/null', 'data'),
   read('2 x find', 'tree', 'for i in 1 2; do find . -size +1M > /dev/null & done; wait'),
   read('8 x find', 'tree', 'for i in 1 2 3 4 5 6 7 8; do find . -size +1M > /dev/null & done; wait'),
-  read('grep -r', 'tree', 'grep -r no-such-text-anywhere . || true', 'data'),
+  GREP,
   read('tar out', 'tree', 'tar cf - . | cat > /dev/null', 'data'),
   read('2 x grep', 'tree', 'grep -r no-such-text-1 . & grep -r no-such-text-2 . & wait', 'data'),
   read('cp out', 'tree', 'cp -r . $OUT', 'data'),
-  alone(read('grep -r, no upper', 'tree', 'grep -r no-such-text-anywhere . || true', 'data')),
-  alone(read('random read, no upper', 'large', fio('rand', '--rw=randread --bs=4k --io_size=64M'), 'data')),
-  alone(
-    read('git status, no upper', 'repo', 'cd repo && git --no-optional-locks status --short > /dev/null'),
-  ),
+  alone(GREP),
+  alone(RANDOM_READ),
+  alone(GIT_STATUS),
   read('seq read', 'large', fio('seq', '--rw=read'), 'data'),
-  read('random read', 'large', fio('rand', '--rw=randread --bs=4k --io_size=64M'), 'data'),
+  RANDOM_READ,
   read('direct read', 'large', fio('direct', '--rw=read --direct=1'), 'data'),
   read('mmap read', 'large', fio('mmap', '--rw=randread --bs=4k --io_size=64M --ioengine=mmap'), 'data'),
   write('tar in', 'tree', 'mkdir new && tar xf $DATA/tree.tar -C new'),

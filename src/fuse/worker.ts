@@ -5,7 +5,7 @@
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import { cachingFor, isReadOnly, isUnchecked, statusOf } from '../compose.js'
+import { type Caching, cachingFor, isReadOnly, isUnchecked, statusOf } from '../compose.js'
 import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
 import { waitReadable, writeFd } from '../sys/device.js'
@@ -40,12 +40,17 @@ function logger(path: string | undefined): { log: (line: string) => void; close:
   }
 }
 
-function serve(input: WorkerInput, cells: Int32Array, fs: Filesystem, log: (line: string) => void): void {
+function serve(
+  input: WorkerInput,
+  caching: Caching,
+  cells: Int32Array,
+  fs: Filesystem,
+  log: (line: string) => void,
+): void {
   const { options, why } = input
   const attached = attach({ ...options, readOnly: isReadOnly(options), unchecked: isUnchecked(options) })
   const { mountpoint, means, fd } = attached
   const about = { ...statusOf(options, mountpoint, 'kernel', why), means }
-  const caching = cachingFor(options)
   const helpers = new HelperThreads(
     new URL('../bundle/helper.cjs', import.meta.url),
     () => waitReadable(fd, 0) !== 0,
@@ -102,9 +107,10 @@ function main(input: WorkerInput, cells: Int32Array): void {
   Atomics.store(cells, TID, gettid())
   armWake()
   const { log, close } = logger(options.log)
-  const fs = compose(options, cachingFor(options))
+  const caching = cachingFor(options)
+  const fs = compose(options, caching)
   try {
-    serve(input, cells, fs, log)
+    serve(input, caching, cells, fs, log)
   } finally {
     fs.destroy()
     close()

@@ -32,7 +32,8 @@ export interface Policy {
 export class Core {
   readonly table = new NodeTable()
   readonly handles = new HandleTable()
-  readonly unopened = new Unopened()
+  /** There where nothing can be written. */
+  readonly unopened: Unopened | undefined
   /** The ids that files of this process are born with. */
   readonly uid = process.geteuid?.() ?? 0
   readonly gid = process.getegid?.() ?? 0
@@ -59,7 +60,9 @@ export class Core {
     /** Undefined on a read-only mount. */
     readonly workdir: Workdir | undefined,
     readonly policy: Policy,
-  ) {}
+  ) {
+    this.unopened = workdir === undefined ? new Unopened() : undefined
+  }
 
   node(id: NodeId): Node | undefined {
     return this.table.get(id)

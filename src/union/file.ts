@@ -123,7 +123,7 @@ export function openNode(core: Core, node: Node, flags: number): Result {
 export function source(core: Core, id: NodeId, fh: Fh): Result {
   const handle = core.handles.get(fh)
   if (handle !== undefined) return handle.fd
-  if (fh !== NO_FH || core.workdir !== undefined) return -EBADF
+  if (fh !== NO_FH || core.unopened === undefined) return -EBADF
   const node = core.node(id)
   return node?.isRegular ? core.unopened.fd(core, node) : -ESTALE
 }

@@ -195,7 +195,7 @@ function end(core: Core, node: Node): void {
     close(node.anchor)
     node.anchor = -1
   }
-  core.unopened.drop(node)
+  core.unopened?.drop(node)
   core.table.remove(node)
   for (const parent of parents) if (parent.parent !== undefined || parent.removed) release(core, parent)
 }

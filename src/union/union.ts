@@ -193,7 +193,7 @@ export class Union implements Filesystem {
   }
 
   get readsUnopened(): boolean {
-    return this.core.workdir === undefined
+    return this.core.unopened !== undefined
   }
 
   read(id: NodeId, fh: Fh, dst: Buffer, pos: number): Result {
@@ -300,7 +300,7 @@ export class Union implements Filesystem {
 
   destroy(): void {
     this.core.handles.closeAll()
-    this.core.unopened.closeAll()
+    this.core.unopened?.closeAll()
     this.opened.close()
   }
 
