@@ -51,6 +51,28 @@ export class Attr {
   /** Birth time; 0 where the layer's filesystem keeps none. */
   btime = 0
   btimeNs = 0
+
+  /** Takes over all of another's fields. */
+  set(from: Attr): void {
+    this.dev = from.dev
+    this.ino = from.ino
+    this.mode = from.mode
+    this.nlink = from.nlink
+    this.uid = from.uid
+    this.gid = from.gid
+    this.rdev = from.rdev
+    this.size = from.size
+    this.blocks = from.blocks
+    this.blksize = from.blksize
+    this.atime = from.atime
+    this.atimeNs = from.atimeNs
+    this.mtime = from.mtime
+    this.mtimeNs = from.mtimeNs
+    this.ctime = from.ctime
+    this.ctimeNs = from.ctimeNs
+    this.btime = from.btime
+    this.btimeNs = from.btimeNs
+  }
 }
 
 /** What lookup and the creating calls answer. Each success adds one to the node's lookup count. */

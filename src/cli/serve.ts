@@ -1,6 +1,7 @@
 /** A mount and its end, as the daemon and `--foreground` run it. */
 import { type Mount, mount } from '../mount.js'
 import type { MountOptions } from '../options.js'
+import { compileSoon } from './tiering.js'
 
 /** SIGHUP comes to `--foreground` when its terminal goes away. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
@@ -13,6 +14,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
  */
 export async function serve(options: MountOptions): Promise<{ mounted: Mount; ended: Promise<void> }> {
   process.title = `layerfs ${options.mountpoint}`
+  compileSoon()
   let mounted: Mount | undefined
   let signals = 0
   const leave = () => {

@@ -61,6 +61,6 @@ export class Dirents implements DirSink {
     reply.buffer.write(name, OUT_HEADER + at, name.length, 'latin1')
     const end = at + name.length
     this.used = align(end)
-    if (this.used > end) reply.zero(end, this.used - end)
+    for (let i = end; i < this.used; i++) reply.buffer[OUT_HEADER + i] = 0
   }
 }

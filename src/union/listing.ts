@@ -14,6 +14,8 @@ import {
   O_DIRECTORY,
   O_NOATIME,
   O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
   SEEK_SET,
 } from '../abi/linux.js'
 import { OCI_OPAQUE, OCI_WHITEOUT_PREFIX } from '../abi/overlay.js'
@@ -23,10 +25,12 @@ import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import type { Loc } from './loc.js'
 import { statIn } from './override.js'
-import { isWhiteout, readMarks } from './whiteout.js'
+import { isWhiteout, readMarks, readXattrMarks } from './whiteout.js'
 
 /** Bytes an entry takes, its name apart: array slots and the index. */
 const ENTRY_BYTES = 88
+/** What a directory takes that merges with an entry. */
+const MERGED_BYTES = 24
 
 export class Listing {
   readonly names: Name[] = []
@@ -38,6 +42,8 @@ export class Listing {
   readonly from: Loc[] = []
   /** Devices of the numbers that are of another file than `from` holds: of an origin, or a merged directory's lower part. */
   readonly originDevs = new Map<number, number>()
+  /** The directories of lower layers that merge with the one that provides an entry, topmost first. */
+  private readonly beneath = new Map<number, Loc[]>()
   /** Positions of all names ever here: one that comes back takes its old place, so a reader is not led in a circle. */
   private readonly index = new Map<Name, number>()
   /** How many entries there are. */
@@ -60,6 +66,7 @@ export class Listing {
       this.types[at] = dtype
       this.from[at] = from
       this.originDevs.delete(at)
+      this.beneath.delete(at)
       return
     }
     this.index.set(name, this.names.push(name) - 1)
@@ -68,6 +75,22 @@ export class Listing {
     this.types.push(dtype)
     this.from.push(from)
     this.bytes += ENTRY_BYTES + name.length
+  }
+
+  /** `loc` holds a directory that merges with the entry. */
+  merge(at: number, loc: Loc): void {
+    const merged = this.beneath.get(at)
+    if (merged === undefined) this.beneath.set(at, [loc])
+    else merged.push(loc)
+    this.bytes += MERGED_BYTES
+  }
+
+  /** Which directories hold a part of the directory at `at`, topmost first; undefined where the upper has one. */
+  partsOf(at: number): readonly Loc[] | undefined {
+    const from = this.from[at] as Loc
+    if (from.layer.writable) return undefined
+    const merged = this.beneath.get(at)
+    return merged === undefined ? [from] : [from, ...merged]
   }
 
   /** The entry was copied up: it is now found in the upper and keeps its number. */
@@ -118,13 +141,12 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
   const path = loc.fd()
   if (path < 0) return path
   if (loc.xwhiteouts === undefined) {
-    const marks = readMarks(loc)
+    const marks = readXattrMarks(loc)
     if (marks < 0) return marks
   }
   const fd = loc.readable ? path : openQuietly(path)
   if (fd < 0) return fd
-  // From its beginning, and with what was made since it was opened.
-  if (fd === path) lseek(fd, 0, SEEK_SET)
+  if (fd === path) rewind(loc, fd)
   const hides: Name[] = []
   let marked = false
   let whiteouts = false
@@ -142,8 +164,11 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     if (hidden.has(name)) return true
     const seen = listing.find(name)
     if (seen >= 0) {
-      if (dtype === DT_DIR) mergeNumber(listing, seen, ino, loc)
-      else hidden.add(name)
+      if (!isDirectory(path, name, dtype)) hidden.add(name)
+      else if (listing.types[seen] === DT_DIR) {
+        mergeNumber(listing, seen, ino, loc)
+        listing.merge(seen, loc)
+      }
       return true
     }
     let type = dtype
@@ -171,6 +196,16 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
   for (const name of hides) hidden.add(name)
   return 0
 }
+
+/** A directory is listed from its beginning, and with what was made since it was opened. */
+function rewind(loc: Loc, fd: number): void {
+  if (loc.moved || loc.layer.writable) lseek(fd, 0, SEEK_SET)
+  loc.moved = true
+}
+
+const isDirectory = (dirfd: number, name: Name, dtype: number): boolean =>
+  dtype === DT_DIR ||
+  (dtype === DT_UNKNOWN && statAt(dirfd, name, scratch) === 0 && (scratch.mode & S_IFMT) === S_IFDIR)
 
 /** Opens a directory to list it, leaving its access time alone where that is permitted. */
 function openQuietly(path: number): Result {

@@ -18,6 +18,9 @@ const cache = new LRUCache<Loc, number>({
   },
 })
 
+/** Who has been asked for last: the cache need not be told that it is used again. */
+let latest: Loc | undefined
+
 /**
  * A directory in one layer. It is found again by walking names from the layer's root, never following a symlink, so
  * nothing in a layer can lead out of it. Renaming a directory changes its Loc, and with it every path beneath.
@@ -27,6 +30,8 @@ export class Loc {
   cached = -1
   /** Whether the directory can be listed through that descriptor. */
   readable = false
+  /** Whether that descriptor has been listed through. */
+  moved = false
   /** Whether the directory is known to hold files with an origin or redirect (overlayfs's `impure`); undefined: not yet asked. */
   impure: boolean | undefined
   /** Whether empty files here may be xattr whiteouts (opaque=x); undefined: not yet asked. */
@@ -60,7 +65,11 @@ export class Loc {
    */
   fd(): Result {
     if (this.parent === undefined) return this.rootFd
-    if (this.cached >= 0) return cache.get(this) ?? this.cached
+    if (this.cached >= 0) {
+      if (latest !== this) cache.get(this)
+      latest = this
+      return this.cached
+    }
     const { covered } = this.layer
     if (covered !== undefined && this.path() === covered.path) return covered.fd
     const up = this.parent.fd()
@@ -69,6 +78,7 @@ export class Loc {
     if (fd >= 0) {
       this.cached = fd
       cache.set(this, fd)
+      latest = this
     }
     return fd
   }
@@ -77,6 +87,7 @@ export class Loc {
   private open(up: number): Result {
     const { layer } = this
     this.readable = false
+    this.moved = false
     if (layer.quiet) {
       const fd = open(up, this.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME)
       this.readable = fd >= 0

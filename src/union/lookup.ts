@@ -12,7 +12,7 @@ import type { Loc } from './loc.js'
 import { addName, Dir, Node, removeName } from './node.js'
 import { directoryNumber, numberOf } from './origin.js'
 import { refine, statIn } from './override.js'
-import { Found, resolve } from './resolve.js'
+import { Found, resolve, resolveListed } from './resolve.js'
 
 const found = new Found()
 
@@ -29,7 +29,7 @@ export function lookup(core: Core, parent: Dir, name: Name, out: Entry): Result 
   if (r < 0) return r
   const node = adopt(core, parent, name, found)
   if (typeof node === 'number') return node
-  copyAttr(found.attr, out.attr)
+  out.attr.set(found.attr)
   if (node.home !== found.container) {
     const again = statNode(core, node, out.attr)
     if (again < 0) return again
@@ -52,6 +52,9 @@ function find(core: Core, parent: Dir, name: Name): Result {
         return refine(from.layer, fd, name, found.attr)
       }
     }
+    const parts = type === DT_DIR ? listing.partsOf(at) : undefined
+    if (parts !== undefined && resolveListed(core.stack, parent.locs, parts, name, found) === 0)
+      return refine(from.layer, from.fd(), name, found.attr)
   }
   const r = resolve(core.stack, parent.locs, name, found)
   if (r < 0) return r
@@ -139,7 +142,7 @@ export function statRaw(node: Node, out: Attr): Result {
   if (node.anchor >= 0) return statIn(node.container.layer, node.anchor, '', out)
   if (handle !== undefined) return statIn(node.container.layer, handle.fd, '', out)
   if (node.epitaph === undefined) return -ESTALE
-  copyAttr(node.epitaph, out)
+  out.set(node.epitaph)
   return 0
 }
 
@@ -198,8 +201,4 @@ function end(core: Core, node: Node): void {
   core.unopened?.drop(node)
   core.table.remove(node)
   for (const parent of parents) if (parent.parent !== undefined || parent.removed) release(core, parent)
-}
-
-export function copyAttr(from: Attr, to: Attr): void {
-  Object.assign(to, from)
 }

@@ -6,7 +6,7 @@ import { Attr, type Name, type Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
 import { readRedirect, redirectedPath, walkRedirect } from './redirect.js'
-import { hasOciWhiteout, isOciMark, isWhiteout, readMarks } from './whiteout.js'
+import { hasOciWhiteout, isOciMark, isWhiteout, readMarks, readXattrMarks } from './whiteout.js'
 
 /** The layers of a mount, topmost first. */
 export interface Stack {
@@ -31,6 +31,13 @@ export class Found {
   originDev = -1
   originIno = -1
   upperWhiteout: UpperWhiteout = 'none'
+
+  clear(): void {
+    this.container = undefined
+    this.locs = []
+    this.originDev = -1
+    this.upperWhiteout = 'none'
+  }
 }
 
 /** The roots that merge: an opaque one ends the stack. */
@@ -55,10 +62,7 @@ const isAbsent = (r: Result): boolean => r === -ENOENT || r === -ENOTDIR || r ==
  * @returns 0; -ENOENT where no layer has it or a whiteout hides it; -errno of the layer
  */
 export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Found, from = 0): Result {
-  out.container = undefined
-  out.upperWhiteout = 'none'
-  out.originDev = -1
-  out.locs = []
+  out.clear()
   for (let i = from; i < locs.length; i++) {
     const loc = locs[i] as Loc
     const fd = loc.fd()
@@ -80,35 +84,70 @@ export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Fou
       return -ENOENT
     }
     out.container = loc
-    if ((out.attr.mode & S_IFMT) !== S_IFDIR) return 0
-    return merge(stack, locs, i, name, out)
+    return (out.attr.mode & S_IFMT) === S_IFDIR ? merge(stack, locs.slice(i), name, out) : 0
   }
   return -ENOENT
 }
 
-/** Collects the directories that merge with the one found at `locs[at]`, until something ends the merge. */
-function merge(stack: Stack, locs: readonly Loc[], at: number, name: Name, out: Found): Result {
-  const top = (locs[at] as Loc).child(name)
+/**
+ * As `resolve`, of a directory that a listing has located in the lower layers: one call for its attributes, none to
+ * find what it merges with.
+ *
+ * @param parts the directories that hold one of this name, topmost first; @param locs all that merge in the parent
+ * @returns -ENOENT where the topmost is no directory any more
+ */
+export function resolveListed(
+  stack: Stack,
+  locs: readonly Loc[],
+  parts: readonly Loc[],
+  name: Name,
+  out: Found,
+): Result {
+  const top = parts[0] as Loc
+  out.clear()
+  out.container = top
+  const fd = top.fd()
+  const r = fd < 0 ? fd : statAt(fd, name, out.attr)
+  if (r < 0) return r
+  return (out.attr.mode & S_IFMT) === S_IFDIR ? merge(stack, parts, name, out, locs) : -ENOENT
+}
+
+/**
+ * Collects the directories that merge with the one found in `places[0]`, until something ends the merge.
+ *
+ * @param places where to look for the others, topmost first
+ * @param all undefined, or `places` are those that hold one of this name, and these are all that merge in the parent
+ */
+function merge(stack: Stack, places: readonly Loc[], name: Name, out: Found, all?: readonly Loc[]): Result {
+  let here = places[0] as Loc
+  let rest: readonly Loc[] = places.slice(1)
+  let located = all !== undefined
+  const top = here.child(name)
   out.locs.push(top)
-  let here = locs[at] as Loc
   let dir = top
   let looked = name
-  let rest: readonly Loc[] = locs.slice(at + 1)
   let path: Name | undefined
   for (;;) {
     const follows = stack.followRedirects && hasLayersBelow(stack, dir.layer)
     const last = rest.length === 0 && path === undefined
-    let redirect = last && follows ? readRedirect(here, looked) : undefined
-    if (last && redirect === undefined) return 0
-    const marks = readMarks(dir)
+    if (last && !follows) return 0
+    const marks = last ? readXattrMarks(dir) : readMarks(dir)
     if (marks < 0) return marks
     if (marks === 1 || hasOciWhiteout(here, looked)) return 0
-    if (!last && follows && dir.redirects) redirect = readRedirect(here, looked)
+    const redirect = follows && dir.redirects ? readRedirect(here, looked) : undefined
+    if (last && redirect === undefined) return 0
     if (redirect !== undefined) {
       if (path !== undefined || redirect.startsWith('/')) path = redirectedPath(path ?? '', redirect)
       else looked = redirect
+      if (all !== undefined) rest = all.slice(all.indexOf(here) + 1)
+      located = false
     }
-    const next = path === undefined ? nextDirectory(rest, looked) : nextByPath(stack, dir.layer, path)
+    const next =
+      path !== undefined
+        ? nextByPath(stack, dir.layer, path)
+        : located
+          ? { loc: rest[0] as Loc, name: looked, path }
+          : nextDirectory(rest, looked)
     if (next === undefined) return 0
     here = next.loc
     looked = next.name

@@ -44,13 +44,19 @@ const namesOf = (dirfd: number, name: Name): string[] | Result => {
 
 /** Reads the marks of a directory: fills `impure`, `xwhiteouts` and `redirects`. @returns 1: opaque, 0: not, -errno */
 export function readMarks(loc: Loc): Result {
+  const opaque = readXattrMarks(loc)
+  return opaque === 0 && mayHoldOciMarks(loc) && statAt(loc.fd(), OCI_OPAQUE, scratch) === 0 ? 1 : opaque
+}
+
+/** As readMarks, where it does not matter whether an OCI mark makes it opaque. */
+export function readXattrMarks(loc: Loc): Result {
   const fd = loc.fd()
   if (fd < 0) return fd
   const names = namesOf(fd, '.')
   if (typeof names === 'number') return names
+  loc.xwhiteouts = false
   loc.impure = names.some((name) => IMPURE_XATTRS.includes(name))
   loc.redirects = names.includes(REDIRECT_XATTR)
-  loc.xwhiteouts = false
   for (const xattr of names) {
     if (!OPAQUE_XATTRS.includes(xattr)) continue
     const value = readXattr(fd, '.', xattr)
@@ -59,7 +65,7 @@ export function readMarks(loc: Loc): Result {
     if (mark === OPAQUE_YES) return 1
     if (mark === OPAQUE_XWHITEOUTS) loc.xwhiteouts = true
   }
-  return mayHoldOciMarks(loc) && statAt(fd, OCI_OPAQUE, scratch) === 0 ? 1 : 0
+  return 0
 }
 
 /** Whether a found object is a whiteout: a device 0/0, or an empty file so marked in a directory that says it holds such. */
