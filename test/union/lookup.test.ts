@@ -1,5 +1,8 @@
+import fs from 'node:fs'
+import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { ENAMETOOLONG, ENOENT, NAME_MAX } from '../../src/abi/linux.js'
+import { ENAMETOOLONG, ENOENT, NAME_MAX, S_IFCHR } from '../../src/abi/linux.js'
+import { mknod, setxattr } from '../support/sys.js'
 import { errnoOf } from './client.js'
 import { plant, Stack } from './stacks.js'
 
@@ -82,5 +85,80 @@ describe('lookup', () => {
       expect(errnoOf(() => c.stat('dir/sub/f'))).toBe(ENOENT)
       expect(c.list('dir/kept')).toEqual([])
     }
+  })
+
+  it('finds the same directories by a listing as without one, whatever ends or leads on their merge', () => {
+    stack = new Stack(4)
+    const [a, b, c, d] = stack.lowers as [string, string, string, string]
+    const names = [
+      'all',
+      'file',
+      'link',
+      'device',
+      'opaque',
+      'mark',
+      'ociOpaque',
+      'gap',
+      'moved',
+      'absolute',
+      'last',
+    ]
+    const sub = (file: string) => ({ [file]: file, deep: { [file]: file } })
+    for (const [layer, file] of [a, b, c, d].entries())
+      plant(file, { dir: Object.fromEntries(names.map((name) => [name, sub(`of${layer}`)])) })
+    const drop = (layer: string, name: string) =>
+      fs.rmSync(path.join(layer, 'dir', name), { recursive: true })
+    for (const name of ['file', 'link', 'device']) drop(b, name)
+    fs.writeFileSync(path.join(b, 'dir/file'), '')
+    fs.symlinkSync('all', path.join(b, 'dir/link'))
+    mknod(path.join(b, 'dir/device'), S_IFCHR, 0)
+    setxattr(path.join(b, 'dir/opaque'), 'trusted.overlay.opaque', 'y')
+    plant(b, { dir: { '.wh.mark': '', ociOpaque: { '.wh..wh..opq': '' } } })
+    for (const layer of [b, c]) drop(layer, 'gap')
+    setxattr(path.join(b, 'dir/moved'), 'trusted.overlay.redirect', 'before')
+    setxattr(path.join(b, 'dir/absolute'), 'trusted.overlay.redirect', '/elsewhere/far')
+    plant(c, { dir: { before: sub('before') }, elsewhere: { far: sub('far') } })
+    for (const layer of [c, d]) drop(layer, 'last')
+    setxattr(path.join(b, 'dir/last'), 'trusted.overlay.redirect', 'before')
+
+    const merged = (listed: boolean): Record<string, unknown> => {
+      const client = stack.open({ redirect: 'on' })
+      if (listed) client.readdir('dir', 0, true)
+      const found = Object.fromEntries(
+        [...names, 'before'].map((name) => {
+          const { ino, nlink } = client.stat(`dir/${name}`)
+          return [
+            name,
+            {
+              ino,
+              nlink,
+              files: client.list(`dir/${name}`).sort(),
+              deep: client.list(`dir/${name}/deep`).sort(),
+            },
+          ]
+        }),
+      )
+      stack.close(client)
+      return found
+    }
+    const found = merged(true)
+    expect(found).toEqual(merged(false))
+    const files = Object.fromEntries(
+      Object.entries(found).map(([name, f]) => [name, (f as { deep: string[] }).deep]),
+    )
+    expect(files).toEqual({
+      all: ['of0', 'of1', 'of2', 'of3'],
+      file: ['of0'],
+      link: ['of0'],
+      device: ['of0'],
+      opaque: ['of0', 'of1'],
+      mark: ['of0', 'of1'],
+      ociOpaque: ['of0', 'of1'],
+      gap: ['of0', 'of3'],
+      moved: ['before', 'of0', 'of1'],
+      absolute: ['far', 'of0', 'of1'],
+      last: ['before', 'of0', 'of1'],
+      before: ['before'],
+    })
   })
 })
