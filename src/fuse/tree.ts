@@ -102,20 +102,22 @@ export function opendir(x: Context): number {
 
 export const releasedir = (_x: Context): number => 0
 
-function list(x: Context, wanted: Wanted): number {
+function list(x: Context, wanted: Wanted, from: number): number {
   const { req, dirents } = x
   dirents.begin(req.u32(F.READ_IN.count), wanted)
-  const r = x.fs.readdir(req.caller, req.node, req.u64(F.READ_IN.pos), dirents)
-  if (dirents.withheld) x.walkers.withheld(req.caller.pid, req.node)
+  const r = x.fs.readdir(req.caller, req.node, from, dirents)
+  if (dirents.withheld) x.walkers.withheld(req.caller.pid, req.node, from === 0)
   // What is packed counts as looked up: it has to reach the kernel, and the error comes with the next call.
   return r < 0 && dirents.used === 0 ? r : dirents.used
 }
 
-export const readdir = (x: Context): number => list(x, 'none')
+export const readdir = (x: Context): number => list(x, 'none', x.req.u64(F.READ_IN.pos))
 
-/** Past the start of a directory the kernel asks for attributes only where some have been looked up there. */
-export const readdirplus = (x: Context): number =>
-  list(x, x.req.u64(F.READ_IN.pos) === 0 ? x.walkers.wants(x.req.caller.pid) : 'all')
+export function readdirplus(x: Context): number {
+  const { caller, node } = x.req
+  const from = x.req.u64(F.READ_IN.pos)
+  return list(x, x.walkers.wants(caller.pid, node, from === 0), from)
+}
 
 export const fsyncdir = (x: Context): number =>
   x.fs.fsyncdir(x.req.node, (x.req.u32(F.FSYNC_IN.flags) & F.FUSE_FSYNC_FDATASYNC) !== 0)

@@ -29,19 +29,24 @@ export class Walkers {
   /** Directories with files that were given without attributes, and to whom. */
   private readonly listed = new LRUCache<NodeId, Walker>({ max: MAX_LISTED })
 
-  /** @param tid 0: a process of another pid namespace, which the kernel cannot name */
-  wants(tid: number): Wanted {
-    if (tid === 0) return 'all'
+  /**
+   * What a part of a listing comes with.
+   *
+   * @param tid 0: a process of another pid namespace, which the kernel cannot name
+   * @param begins it is the first part. By the second, who looks at each entry at once has asked for the one left out
+   */
+  wants(tid: number, dir: NodeId, begins: boolean): Wanted {
     const walker = this.threads.get(tid)
     if (walker?.asks) return 'all'
+    if (!begins) return this.listed.get(dir)?.asks ? 'all' : 'directories'
     return (walker?.unasked ?? 0) < LESSONS ? 'all but one' : 'directories'
   }
 
   /** Files of `dir` have been given without attributes. */
-  withheld(tid: number, dir: NodeId): void {
-    const walker = this.threads.get(tid) ?? new Walker()
-    walker.unasked++
-    this.threads.set(tid, walker)
+  withheld(tid: number, dir: NodeId, begins: boolean): void {
+    const walker = this.threads.get(tid) ?? (begins ? undefined : this.listed.get(dir)) ?? new Walker()
+    if (begins) walker.unasked++
+    if (tid !== 0) this.threads.set(tid, walker)
     this.listed.set(dir, walker)
   }
 

@@ -18,8 +18,8 @@ describe('a thread that lists directories', () => {
     walkers = new Walkers()
   })
   const list = (dir: number, tid = TID): string => {
-    const wanted = walkers.wants(tid)
-    if (wanted !== 'all') walkers.withheld(tid, dir)
+    const wanted = walkers.wants(tid, dir, true)
+    if (wanted !== 'all') walkers.withheld(tid, dir, true)
     return wanted
   }
 
@@ -51,8 +51,25 @@ describe('a thread that lists directories', () => {
     }
   })
 
-  it('gets all where the kernel does not tell who it is', () => {
-    expect([1, 2, 3, 4, 5, 6].map((dir) => list(dir, 0))).toEqual(Array(6).fill('all'))
+  const rest = (dir: number, tid = TID): string => {
+    const wanted = walkers.wants(tid, dir, false)
+    if (wanted !== 'all') walkers.withheld(tid, dir, false)
+    return wanted
+  }
+
+  it('gets the rest of a directory without files, until it has looked at one', () => {
+    for (let dir = 1; dir <= 4; dir++)
+      expect([list(dir), rest(dir), rest(dir)]).toEqual(['all but one', 'directories', 'directories'])
+    expect([list(5), rest(5)]).toEqual(['directories', 'directories'])
+    walkers.lookedUp(TID, 5)
+    expect([rest(5), list(6), rest(6)]).toEqual(['all', 'all', 'all'])
+  })
+
+  it('is known by the directory where the kernel does not tell who it is', () => {
+    expect([list(1, 0), rest(1, 0), list(2, 0)]).toEqual(['all but one', 'directories', 'all but one'])
+    walkers.lookedUp(0, 2)
+    expect([rest(2, 0), rest(1, 0)]).toEqual(['all', 'directories'])
+    expect([1, 3, 4, 5, 6, 7].map((dir) => list(dir, 0))).toEqual(Array(6).fill('all but one'))
   })
 })
 
@@ -97,8 +114,10 @@ describe('what READDIRPLUS answers', () => {
     expect(plus()).toEqual(['file1', 'file2', 'dir'])
   })
 
-  it('leaves none out past the start: the kernel has seen files looked up there', () => {
-    for (let i = 0; i < 5; i++) plus()
+  it('leaves files out past the start too, and directories never', () => {
+    expect(plus()).toEqual(['file2', 'dir'])
+    expect(plus(2)).toEqual(['dir'])
+    b.ask(F.FUSE_LOOKUP, 1, str('file1'))
     expect(plus(2)).toEqual(['file1', 'file2', 'dir'])
   })
 })
@@ -133,6 +152,17 @@ describe('programs that walk a mount', () => {
   it('find sees each name, and makes nodes of few files', () => {
     expect(linesOf('mnt', 'find .').length).toBe(1 + DIRS * (FILES + 1))
     expect(nodes()).toBeLessThan(1 + DIRS + 5 * FILES)
+  })
+
+  it('look up few names of a directory that does not fit one answer: no directories, and no files that they look at', () => {
+    const many = 2000
+    for (let f = 0; f < many; f++) fs.writeFileSync(at('lower', 'd0', `more${f}`), '')
+    for (let d = 0; d < many; d++) fs.mkdirSync(at('lower', 'd1', `sub${d}`), { recursive: true })
+    const lookups = (): number => m.stats().ops.LOOKUP?.count ?? 0
+    expect(linesOf('mnt', 'find d1').length).toBe(1 + many + FILES)
+    expect(lookups()).toBeLessThan(5)
+    expect(linesOf('mnt', 'ls -1s d0').length).toBe(1 + many + FILES)
+    expect(lookups()).toBeLessThan(30)
   })
 
   it('find that looks at files sees all', () => {
