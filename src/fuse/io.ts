@@ -33,7 +33,8 @@ function flagsFor(x: Context, flags: number): number {
 function answerOpen(x: Context, node: NodeId, flagsAsked: number, entry?: Entry): number {
   const { opened } = x
   const backing = x.backings.open(node, opened.backing, (flagsAsked & O_ACCMODE) === O_RDWR)
-  if (backing === 0 && opened.preload > 0 && (flagsAsked & O_DIRECT) === 0)
+  const direct = (flagsAsked & O_DIRECT) !== 0
+  if (backing === 0 && opened.preload > 0 && !direct && x.preload.readBy(x.req.caller.pid))
     x.preload.give(node, opened.fh, opened.preload)
   const at = entry === undefined ? 0 : x.reply.entry(entry)
   // Without the writeback cache nothing is pending at close(2), so no FLUSH need be sent.
@@ -95,6 +96,7 @@ export function read(x: Context): number {
   if (count > reply.capacity) return MALFORMED
   const fh = fhAt(x, F.READ_IN.fh)
   const pos = req.u64(F.READ_IN.pos)
+  x.preload.wasRead(req.caller.pid)
   if (x.splice.answer(req, fh, pos, count)) {
     x.counters.read(count)
     return NO_REPLY
@@ -175,6 +177,7 @@ export function copyFileRange(x: Context): number {
     outsiderOf(x),
   )
   if (n < 0) return n
+  x.preload.copied(req.caller.pid)
   // fuse_write_out, or since 7.45 fuse_copy_file_range_out: 8 bytes either way.
   x.reply.u64(0, n)
   return 8

@@ -11,12 +11,29 @@ import type { Reply } from './reply.js'
 export class Preload {
   /** Files given. */
   given = 0
+  /** The latest thread to have had a file copied by COPY_FILE_RANGE: it does not read what it opens. */
+  private copier = 0
 
   constructor(
     private readonly fs: Filesystem,
     private readonly reply: Reply,
     private readonly send: (src: Buffer, count: number) => number,
   ) {}
+
+  /** A thread has had a file copied by us. */
+  copied(tid: number): void {
+    this.copier = tid
+  }
+
+  /** A thread has read a file. */
+  wasRead(tid: number): void {
+    if (tid === this.copier) this.copier = 0
+  }
+
+  /** Whether a thread that opens a file is expected to read it. */
+  readBy(tid: number): boolean {
+    return tid === 0 || tid !== this.copier
+  }
 
   /** Uses the reply's buffer. What cannot be read or stored is left to READ, which tells the caller why. */
   give(node: NodeId, fh: Fh, size: number): void {

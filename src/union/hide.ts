@@ -18,19 +18,19 @@ import type { Name, Result } from '../vfs.js'
 import type { Core } from './core.js'
 import type { Loc } from './loc.js'
 import type { Dir } from './node.js'
-import { Found, resolve } from './resolve.js'
+import { Found, findTop } from './resolve.js'
 import { discard, type Workdir } from './workdir.js'
 
 const below = new Found()
 
 /** Whether the layers beneath the upper show `name`: 1, 0, or -errno. The directory lives in the upper. */
-export function lowerHas(core: Core, parent: Dir, name: Name): Result {
+export function lowerHas(parent: Dir, name: Name): Result {
   if (!parent.hasLower) return 0
   const { listing } = parent
   const at = listing?.find(name) ?? -1
   if (at >= 0 && listing?.from[at]?.layer.writable === false) return 1
-  const r = resolve(core.stack, parent.locs, name, below, 1)
-  if (r === 0) return 1
+  const r = findTop(parent.locs, name, below, 1)
+  if (r >= 0) return 1
   return r === -ENOENT ? 0 : r
 }
 

@@ -30,7 +30,7 @@ import type { Birth } from './inherit.js'
 import type { Layer } from './layer.js'
 import type { Dir } from './node.js'
 import { setIdentity } from './override.js'
-import { Found, resolve, type UpperWhiteout } from './resolve.js'
+import { Found, findTop, type UpperWhiteout } from './resolve.js'
 import { isOciMark } from './whiteout.js'
 import { discard, type Workdir } from './workdir.js'
 
@@ -49,8 +49,8 @@ export function prepare(core: Core, parent: Dir, name: Name): UpperWhiteout | Re
   if (isOciMark(parent.upperLoc, name)) return -EPERM
   if (parent.listing !== undefined && parent.upperLoc.whiteouts === false)
     return parent.listing.find(name) < 0 ? 'none' : -EEXIST
-  const r = resolve(core.stack, parent.locs, name, found)
-  if (r === 0) return -EEXIST
+  const r = findTop(parent.locs, name, found, 0)
+  if (r >= 0) return -EEXIST
   return r === -ENOENT ? found.upperWhiteout : r
 }
 

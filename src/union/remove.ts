@@ -69,7 +69,7 @@ export function inUpperAt(node: Node, parent: Dir, name: Name): InUpper {
 function erase(core: Core, parent: Dir, name: Name, node: Node): Result {
   let r = prepareLoss(core, node, parent, name)
   if (r < 0) return r
-  const below = lowerHas(core, parent, name)
+  const below = lowerHas(parent, name)
   if (below < 0) return below
   const inUpper = inUpperAt(node, parent, name)
   writeEpitaph(node)

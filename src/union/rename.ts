@@ -97,7 +97,7 @@ function prepareDir(core: Core, dir: Dir, to: End): Result {
     const r = setXattr(fd, '.', core.mark(REDIRECT), Buffer.from(lowerPath(dir), 'latin1'))
     return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
   }
-  const below = lowerHas(core, to.parent, to.name)
+  const below = lowerHas(to.parent, to.name)
   return below === 1 ? setOpaque(core, fd, '.') : below
 }
 
@@ -107,7 +107,7 @@ function move(core: Core, from: End, source: Node, to: End, target: Node | undef
   let r = raise(core, from, to, source)
   if (r >= 0 && target !== undefined) r = prepareLoss(core, target, to.parent, to.name)
   if (r < 0) return r
-  const whiteout = lowerHas(core, from.parent, from.name)
+  const whiteout = lowerHas(from.parent, from.name)
   if (whiteout < 0) return whiteout
   if (source instanceof Dir) {
     r = prepareDir(core, source, to)

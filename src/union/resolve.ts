@@ -58,10 +58,20 @@ const isAbsent = (r: Result): boolean => r === -ENOENT || r === -ENOTDIR || r ==
 /**
  * Finds what `name` shows in a directory that is the merge of `locs`.
  *
- * @param from the first of `locs` to ask: 1 looks beneath the upper
  * @returns 0; -ENOENT where no layer has it or a whiteout hides it; -errno of the layer
  */
-export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Found, from = 0): Result {
+export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Found): Result {
+  const at = findTop(locs, name, out, 0)
+  if (at < 0) return at
+  return (out.attr.mode & S_IFMT) === S_IFDIR ? merge(stack, locs.slice(at), name, out) : 0
+}
+
+/**
+ * Finds the topmost of `locs` that has `name`, from the one at `from` on, and what it has there.
+ *
+ * @returns its position, or as resolve
+ */
+export function findTop(locs: readonly Loc[], name: Name, out: Found, from: number): Result {
   out.clear()
   for (let i = from; i < locs.length; i++) {
     const loc = locs[i] as Loc
@@ -84,7 +94,7 @@ export function resolve(stack: Stack, locs: readonly Loc[], name: Name, out: Fou
       return -ENOENT
     }
     out.container = loc
-    return (out.attr.mode & S_IFMT) === S_IFDIR ? merge(stack, locs.slice(i), name, out) : 0
+    return i
   }
   return -ENOENT
 }

@@ -308,7 +308,4 @@ function declareForm(
 }
 
 /** Removes a whiteout or a failed temporary file, whatever it is; nothing depends on it any more. */
-export const discard = (workdir: Workdir, name: Name): Result => {
-  const r = unlinkAt(workdir.fd, name)
-  return r === 0 || r === -ENOENT ? 0 : removeTree(workdir.fd, name)
-}
+export const discard = (workdir: Workdir, name: Name): Result => removeTree(workdir.fd, name)

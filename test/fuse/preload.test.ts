@@ -58,6 +58,17 @@ describe('what the session sends', () => {
     expect(opening(L.O_RDONLY)).toEqual([])
   })
 
+  it('is nothing for who has files copied by COPY_FILE_RANGE, until he reads one', () => {
+    preload = 0
+    const fh = b.ask(F.FUSE_OPEN, FILE, u32(L.O_RDWR, 0)).body.subarray(0, 8)
+    const copy = [fh, u64(0), u64(FILE), fh, u64(100), u64(4), u64(0)]
+    expect(b.ask(F.FUSE_COPY_FILE_RANGE, FILE, ...copy).error).toBe(0)
+    preload = 9
+    expect(opening(L.O_RDONLY)).toEqual([])
+    expect(b.ask(F.FUSE_READ, FILE, fh, u64(0), u32(9, 0), u64(0), u32(0, 0)).error).toBe(0)
+    expect(opening(L.O_RDONLY).length).toBe(1)
+  })
+
   it('is left to READ where it cannot be read', () => {
     b.fs.read = () => -L.EIO
     expect(opening(L.O_RDONLY)).toEqual([])
