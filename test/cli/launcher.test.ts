@@ -54,6 +54,16 @@ describe('the launcher', () => {
     expect(isRunning(pid)).toBe(false)
   })
 
+  test('keeps certificates, which take long to read, from the daemon, and leaves them to what `run` starts', () => {
+    const certificates = d.at('certificates')
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: certificates }
+    expect(run(COMMAND, words(), { env })).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect(fs.readFileSync(`/proc/${pidOf()}/environ`, 'latin1')).not.toContain(certificates)
+    const script = ['sh', '-c', 'echo "$NODE_EXTRA_CA_CERTS"']
+    const ran = run(COMMAND, ['run', '--lower', d.base, '--', ...script], { env })
+    expect(ran.stdout).toBe(`${certificates}\n`)
+  })
+
   test('is found through symlinks, as package managers make them', () => {
     fs.symlinkSync(COMMAND, d.at('link'))
     fs.symlinkSync('link', d.at('layerfs'))
