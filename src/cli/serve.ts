@@ -14,7 +14,6 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
  */
 export async function serve(options: MountOptions): Promise<{ mounted: Mount; ended: Promise<void> }> {
   process.title = `layerfs ${options.mountpoint}`
-  compileSoon()
   let mounted: Mount | undefined
   let signals = 0
   const leave = () => {
@@ -37,6 +36,8 @@ export async function serve(options: MountOptions): Promise<{ mounted: Mount; en
     ignore()
     throw error
   }
+  // Not before: to start takes longer where all that it runs is compiled.
+  compileSoon()
   if (signals > 0) leave()
   return { mounted, ended: mounted.closed.finally(ignore) }
 }
