@@ -6,7 +6,7 @@ import { Attr, type Name, type Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
 import { readRedirect, redirectedPath, walkRedirect } from './redirect.js'
-import { hasOciWhiteout, isOciMark, isWhiteout, readMarks, readXattrMarks } from './whiteout.js'
+import { hasOciWhiteout, isOciMark, isOciOpaque, isWhiteout, readMarks, readXattrMarks } from './whiteout.js'
 
 /** The layers of a mount, topmost first. */
 export interface Stack {
@@ -141,11 +141,11 @@ function merge(stack: Stack, places: readonly Loc[], name: Name, out: Found, all
     const follows = stack.followRedirects && hasLayersBelow(stack, dir.layer)
     const last = rest.length === 0 && path === undefined
     if (last && !follows) return 0
-    const marks = last ? readXattrMarks(dir) : readMarks(dir)
-    if (marks < 0) return marks
-    if (marks === 1 || hasOciWhiteout(here, looked)) return 0
+    const opaque = readXattrMarks(dir)
+    if (opaque !== 0) return Math.min(opaque, 0)
     const redirect = follows && dir.redirects ? readRedirect(here, looked) : undefined
     if (last && redirect === undefined) return 0
+    if (isOciOpaque(dir) || hasOciWhiteout(here, looked)) return 0
     if (redirect !== undefined) {
       if (path !== undefined || redirect.startsWith('/')) path = redirectedPath(path ?? '', redirect)
       else looked = redirect

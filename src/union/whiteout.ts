@@ -45,10 +45,14 @@ const namesOf = (dirfd: number, name: Name): string[] | Result => {
 /** Reads the marks of a directory: fills `impure`, `xwhiteouts` and `redirects`. @returns 1: opaque, 0: not, -errno */
 export function readMarks(loc: Loc): Result {
   const opaque = readXattrMarks(loc)
-  return opaque === 0 && mayHoldOciMarks(loc) && statAt(loc.fd(), OCI_OPAQUE, scratch) === 0 ? 1 : opaque
+  return opaque === 0 && isOciOpaque(loc) ? 1 : opaque
 }
 
-/** As readMarks, where it does not matter whether an OCI mark makes it opaque. */
+/** Whether `.wh..wh..opq` stands in a directory. */
+export const isOciOpaque = (loc: Loc): boolean =>
+  mayHoldOciMarks(loc) && statAt(loc.fd(), OCI_OPAQUE, scratch) === 0
+
+/** As readMarks, without a look for OCI's mark. */
 export function readXattrMarks(loc: Loc): Result {
   const fd = loc.fd()
   if (fd < 0) return fd

@@ -102,6 +102,7 @@ describe('lookup', () => {
       'moved',
       'absolute',
       'last',
+      'ociLast',
     ]
     const sub = (file: string) => ({ [file]: file, deep: { [file]: file } })
     for (const [layer, file] of [a, b, c, d].entries())
@@ -118,8 +119,10 @@ describe('lookup', () => {
     setxattr(path.join(b, 'dir/moved'), 'trusted.overlay.redirect', 'before')
     setxattr(path.join(b, 'dir/absolute'), 'trusted.overlay.redirect', '/elsewhere/far')
     plant(c, { dir: { before: sub('before') }, elsewhere: { far: sub('far') } })
-    for (const layer of [c, d]) drop(layer, 'last')
-    setxattr(path.join(b, 'dir/last'), 'trusted.overlay.redirect', 'before')
+    for (const layer of [c, d]) for (const name of ['last', 'ociLast']) drop(layer, name)
+    for (const name of ['last', 'ociLast'])
+      setxattr(path.join(b, 'dir', name), 'trusted.overlay.redirect', 'before')
+    plant(b, { dir: { ociLast: { '.wh..wh..opq': '' } } })
 
     const merged = (listed: boolean): Record<string, unknown> => {
       const client = stack.open({ redirect: 'on' })
@@ -158,6 +161,7 @@ describe('lookup', () => {
       moved: ['before', 'of0', 'of1'],
       absolute: ['far', 'of0', 'of1'],
       last: ['before', 'of0', 'of1'],
+      ociLast: ['of0', 'of1'],
       before: ['before'],
     })
   })
