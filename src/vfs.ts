@@ -132,8 +132,12 @@ export class StatFs {
 export interface DirSink {
   /** Whether an entry of this name still fits. Ask before `add`. */
   room(name: Name): boolean
-  /** Whether an entry of this type is wanted with its attributes: the engine then looks it up, as `lookup` does. */
-  wants(dtype: number): boolean
+  /**
+   * Whether an entry of this type is wanted with its attributes: the engine then looks it up, as `lookup` does.
+   *
+   * @param held it has been looked up before, and not been forgotten since
+   */
+  wants(dtype: number, held: boolean): boolean
   /**
    * @param next cookie at which a later readdir goes on after this entry
    * @param entry attributes and node of an entry that is wanted with them; undefined where there are none (`.`, `..`)

@@ -37,8 +37,9 @@ export class Dirents implements DirSink {
     return this.used + align(fixed + name.length) <= this.limit
   }
 
-  wants(dtype: number): boolean {
-    if (!this.plus) return false
+  wants(dtype: number, held: boolean): boolean {
+    // Told again what it keeps without end, the kernel would only forget the ACLs that it has of it.
+    if (!this.plus || (held && this.reply.endless)) return false
     if (this.wanted === 'all' || dtype === DT_DIR || dtype === DT_UNKNOWN) return true
     if (this.wanted === 'all but one' && this.withheld) return true
     this.withheld = true

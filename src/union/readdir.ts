@@ -55,12 +55,15 @@ export function readdir(core: Core, dir: Dir, cookie: number, sink: DirSink): Re
     const name = listing.names[at] as Name
     if (!sink.room(name)) return 0
     const next = at + 1 === end && !listing.renewed ? endOf(span) : base + at + DOTS + 1
-    if (sink.wants(type) && lookup(core, dir, name, entry) === 0)
+    if (sink.wants(type, isHeld(dir, name)) && lookup(core, dir, name, entry) === 0)
       sink.add(name, entry.attr.ino, type, next, entry)
     else sink.add(name, numberAt(core, dir, listing, at, name), type, next, undefined)
   }
   return 0
 }
+
+/** Whether what a name leads to has been looked up, and not been forgotten. */
+const isHeld = (dir: Dir, name: Name): boolean => (dir.children?.get(name)?.lookups ?? 0) > 0
 
 /**
  * Whether no stream was given a cookie: it lies beyond its own end. Who seeks to one all the same, as if cookies were

@@ -4,6 +4,8 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as F from '../../src/abi/fuse.js'
 import * as L from '../../src/abi/linux.js'
+import { Dirents } from '../../src/fuse/dirents.js'
+import { Reply } from '../../src/fuse/reply.js'
 import { Walkers } from '../../src/fuse/walkers.js'
 import type { Mount } from '../../src/index.js'
 import { scratch } from '../support/identity.js'
@@ -122,6 +124,18 @@ describe('what READDIRPLUS answers', () => {
   })
 })
 
+describe('an entry that the kernel holds', () => {
+  const wants = (timeout: number, held: boolean): boolean => {
+    const dirents = new Dirents(new Reply(4096, timeout))
+    dirents.begin(4096, 'all')
+    return dirents.wants(L.DT_REG, held)
+  }
+
+  it('is given with attributes again only where those that it has will not last', () => {
+    expect([wants(1e9, false), wants(1e9, true), wants(1, true)]).toEqual([true, false, true])
+  })
+})
+
 describe('programs that walk a mount', () => {
   let base: string
   let m: Mount
@@ -163,6 +177,15 @@ describe('programs that walk a mount', () => {
     expect(lookups()).toBeLessThan(5)
     expect(linesOf('mnt', 'ls -1s d0').length).toBe(1 + many + FILES)
     expect(lookups()).toBeLessThan(30)
+  })
+
+  it('keep what they know of files in a directory that has changed and is listed anew', () => {
+    linesOf('mnt', 'ls -l d3')
+    const asked = () => m.stats().ops.GETXATTR?.count ?? 0
+    const before = asked()
+    linesOf('mnt', 'touch d3/new; ls -l d3')
+    // One xattr is asked of each file in any case, another only of who is new to the kernel.
+    expect(asked() - before).toBeLessThan(FILES * 2)
   })
 
   it('find that looks at files sees all', () => {

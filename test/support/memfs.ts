@@ -354,7 +354,7 @@ export class MemFs implements Filesystem {
       if (!sink.room(name)) break
       const child = at < 2 ? dir : (dir.children.get(name) as Inode)
       const dtype = L.dtOfMode(child.mode)
-      const plus = at >= 2 && sink.wants(dtype)
+      const plus = at >= 2 && sink.wants(dtype, false)
       if (plus) this.enter(child, entry)
       sink.add(name, child.id, dtype, at + 1, plus ? entry : undefined)
     }

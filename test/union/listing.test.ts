@@ -63,6 +63,33 @@ describe('a listing', () => {
       expect(c.readdir('', cookie, false, 1)[0]?.name).toBe(all[i + 1]?.name)
   })
 
+  it('tells which of its entries have been looked up and not been forgotten', () => {
+    stack = new Stack()
+    plant(stack.lower, { dir: { one: '1', two: '2', three: '3' } })
+    const c = stack.open()
+    const held = (): string[] => {
+      const names: string[] = []
+      let name = ''
+      const room = (next: string) => {
+        name = next
+        return true
+      }
+      const wants = (_type: number, known: boolean) => {
+        if (known) names.push(name)
+        return false
+      }
+      c.fs.readdir(c.caller, c.node('dir'), 0, { room, wants, add: () => {} })
+      return names.sort()
+    }
+    expect(held()).toEqual([])
+    c.stat('dir/two')
+    expect(held()).toEqual(['two'])
+    c.readdir('dir', 0, true)
+    expect(held()).toEqual(['one', 'three', 'two'])
+    c.forgetAll()
+    expect(held()).toEqual([])
+  })
+
   it('of an empty directory ends', () => {
     stack = new Stack()
     const c = stack.open()
