@@ -84,7 +84,12 @@ const READY_MS = 60_000
 /** A session of its own (setsid), no terminal, no descriptor of ours but the log and the socket of the options. */
 async function background(options: MountOptions): Promise<void> {
   const log = options.log === undefined ? 'ignore' : openLog(options.log)
-  const daemon = spawn(process.execPath, [DAEMON], { detached: true, stdio: ['ignore', log, log, 'pipe'] })
+  const daemon = spawn(process.execPath, [DAEMON], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    // As in bin/layerfs: Node would read these at its start.
+    env: { ...process.env, NODE_EXTRA_CA_CERTS: undefined },
+  })
   if (typeof log === 'number') closeSync(log)
   const ended = new Promise<string>((resolve) => {
     daemon.on('error', (error) => resolve(`it could not be started: ${error.message}`))

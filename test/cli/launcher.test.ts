@@ -59,6 +59,9 @@ describe('the launcher', () => {
     const env = { ...process.env, NODE_EXTRA_CA_CERTS: certificates }
     expect(run(COMMAND, words(), { env })).toEqual({ code: 0, stdout: '', stderr: '' })
     expect(fs.readFileSync(`/proc/${pidOf()}/environ`, 'latin1')).not.toContain(certificates)
+    expect(layerfs(['umount', d.mnt]).code).toBe(0)
+    expect(run(process.execPath, [`${COMMAND}.js`, ...words()], { env }).code).toBe(0)
+    expect(fs.readFileSync(`/proc/${pidOf()}/environ`, 'latin1')).not.toContain(certificates)
     const script = ['sh', '-c', 'echo "$NODE_EXTRA_CA_CERTS"']
     const ran = run(COMMAND, ['run', '--lower', d.base, '--', ...script], { env })
     expect(ran.stdout).toBe(`${certificates}\n`)
