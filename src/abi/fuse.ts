@@ -70,7 +70,6 @@ export const FUSE_BIG_WRITES = 1 << 5
 export const FUSE_DONT_MASK = 1 << 6
 export const FUSE_AUTO_INVAL_DATA = 1 << 12
 export const FUSE_DO_READDIRPLUS = 1 << 13
-export const FUSE_READDIRPLUS_AUTO = 1 << 14
 export const FUSE_ASYNC_DIO = 1 << 15
 export const FUSE_WRITEBACK_CACHE = 1 << 16
 export const FUSE_NO_OPEN_SUPPORT = 1 << 17
@@ -96,7 +95,6 @@ export const INIT_FLAG_NAMES: readonly (readonly [number, string])[] = [
   [FUSE_DONT_MASK, 'dont_mask'],
   [FUSE_AUTO_INVAL_DATA, 'auto_inval_data'],
   [FUSE_DO_READDIRPLUS, 'readdirplus'],
-  [FUSE_READDIRPLUS_AUTO, 'readdirplus_auto'],
   [FUSE_ASYNC_DIO, 'async_dio'],
   [FUSE_WRITEBACK_CACHE, 'writeback_cache'],
   [FUSE_PARALLEL_DIROPS, 'parallel_dirops'],

@@ -10,7 +10,7 @@ import type { Loc } from './loc.js'
 import type { Dir } from './node.js'
 import { readRedirect } from './redirect.js'
 import { Found, resolve } from './resolve.js'
-import { readMarks } from './whiteout.js'
+import { readXattrMarks } from './whiteout.js'
 
 const found = new Found()
 
@@ -45,7 +45,7 @@ export function originNumber(core: Core, container: Loc, name: Name): number | u
 }
 
 function isImpure(loc: Loc): boolean {
-  if (loc.impure === undefined) readMarks(loc)
+  if (loc.impure === undefined) readXattrMarks(loc)
   return loc.impure === true
 }
 

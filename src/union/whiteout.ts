@@ -76,7 +76,7 @@ export function readXattrMarks(loc: Loc): Result {
 export function isWhiteout(loc: Loc, name: Name, attr: Attr): boolean {
   if (isWhiteoutDevice(attr)) return true
   if (attr.size !== 0 || (attr.mode & S_IFMT) !== S_IFREG) return false
-  if (loc.xwhiteouts === undefined && readMarks(loc) < 0) return false
+  if (loc.xwhiteouts === undefined && readXattrMarks(loc) < 0) return false
   if (loc.xwhiteouts !== true) return false
   const names = namesOf(loc.fd(), name)
   return typeof names !== 'number' && names.some((x) => WHITEOUT_XATTRS.includes(x))
