@@ -1,7 +1,6 @@
 /** Mounts a stack: the engine behind a transport. */
 
 import { resolve } from 'node:path'
-import { AT_FDCWD, O_PATH } from './abi/linux.js'
 import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
 import { Control, XATTR_RELOAD, XATTR_RESET, XATTR_STATUS } from './fuse/control.js'
@@ -10,11 +9,10 @@ import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
 import type { NativeMount } from './native/index.js'
 import { type LayerSpec, type MountInput, type MountOptions, withDefaults } from './options.js'
-import { close, open } from './sys/file.js'
 import { bytesOf } from './sys/libc.js'
 import { mountAt } from './sys/mount.js'
 import { geteuid } from './sys/thread.js'
-import { readXattr } from './sys/xattr.js'
+import { readXattrOf } from './sys/xattr.js'
 import { type Caller, type Filesystem, type Name, type NodeId, ROOT } from './vfs.js'
 
 export interface UnmountOptions {
@@ -122,14 +120,12 @@ const unresettable = (): Promise<number> =>
 
 /** The status as any process would ask for it. @throws LayerfsError IO where the mount is gone */
 function ask(mountpoint: string): MountStatus {
-  const fd = open(AT_FDCWD, bytesOf(mountpoint), O_PATH)
-  const value = fd < 0 ? fd : readXattr(fd, '.', XATTR_STATUS)
-  if (fd >= 0) close(fd)
+  const value = readXattrOf(bytesOf(`${mountpoint}/`), XATTR_STATUS)
   if (typeof value === 'number') {
     const what = `${mountpoint} does not answer: the mount is gone`
     throw new LayerfsError('IO', what, { errno: -value, path: mountpoint })
   }
-  return JSON.parse(value.toString()) as MountStatus
+  return JSON.parse(value) as MountStatus
 }
 
 /**

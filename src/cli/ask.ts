@@ -1,9 +1,8 @@
 /** Questions to a running mount, which it answers as the values of xattrs that no list shows. */
-import { AT_FDCWD, EACCES, ENODATA, ENOENT, ENOTCONN, ENOTDIR, EOPNOTSUPP, O_PATH } from '../abi/linux.js'
+import { EACCES, ENODATA, ENOENT, ENOTCONN, ENOTDIR, EOPNOTSUPP } from '../abi/linux.js'
 import { type ErrorCode, errnoText, LayerfsError } from '../errors.js'
-import { close, open } from '../sys/file.js'
 import { textOf } from '../sys/libc.js'
-import { readXattr } from '../sys/xattr.js'
+import { readXattrOf } from '../sys/xattr.js'
 
 export const STATUS = 'layerfs.status'
 export const STATS = 'layerfs.stats'
@@ -18,26 +17,13 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [EACCES, 'ACCESS_DENIED'],
 ])
 
-/** The answer as text, or -errno. @param path bytes; a symbolic link is not followed */
-export function tryAsk(path: string, question: string): string | number {
-  const at = path.lastIndexOf('/')
-  const base = path.slice(at + 1)
-  const isDir = base === '' || base === '.' || base === '..'
-  const dir = isDir ? path : at < 0 ? '.' : path.slice(0, at + 1)
-  const fd = open(AT_FDCWD, dir, O_PATH)
-  if (fd < 0) return fd
-  const value = readXattr(fd, isDir ? '.' : base, question)
-  close(fd)
-  return typeof value === 'number' ? value : value.toString('utf8')
-}
-
 /**
  * Asks about the file at a path, which is not followed where it is a symbolic link.
  * @param path bytes
  * @throws LayerfsError NOT_A_MOUNT where the path is on no layerfs mount, DEAD_MOUNT, NOT_FOUND, ACCESS_DENIED, IO
  */
 export function ask(path: string, question: string): string {
-  const answer = tryAsk(path, question)
+  const answer = readXattrOf(path, question)
   if (typeof answer === 'string') return answer
   const code = CODES.get(-answer) ?? 'IO'
   const shown = textOf(path)

@@ -4,7 +4,8 @@ import { ENOTCONN } from '../abi/linux.js'
 import type { MountStatus } from '../compose.js'
 import { errnoName } from '../errors.js'
 import { bytesOf } from '../sys/libc.js'
-import { STATUS, tryAsk } from './ask.js'
+import { readXattrOf } from '../sys/xattr.js'
+import { STATUS } from './ask.js'
 import { age, type Command, flagOf, print, printJson, table } from './command.js'
 import { layerfsMounts } from './mounted.js'
 
@@ -20,7 +21,7 @@ interface Listed extends Partial<MountStatus> {
 
 export function listed(): Listed[] {
   return layerfsMounts().map((m) => {
-    const answer = tryAsk(bytesOf(`${m.mountpoint}/`), STATUS)
+    const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS)
     const state = typeof answer === 'string' ? 'live' : answer === -ENOTCONN ? 'dead' : errnoName(answer)
     return {
       mountpoint: m.mountpoint,

@@ -9,7 +9,8 @@ import { detach } from '../fuse/mount.js'
 import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { type MountInfo, mountAt } from '../sys/mount.js'
-import { STATUS, tryAsk } from './ask.js'
+import { readXattrOf } from '../sys/xattr.js'
+import { STATUS } from './ask.js'
 import { type Command, flagOf, optionalOf, print } from './command.js'
 import { layerfsAt, layerfsMounts } from './mounted.js'
 
@@ -18,7 +19,7 @@ const PATIENCE = 60_000
 /** How long one may go on serving after its mount is gone from here: another mount namespace may hold a copy. */
 const HELD = 1000
 
-const isDead = (m: MountInfo): boolean => tryAsk(bytesOf(`${m.mountpoint}/`), STATUS) === -ENOTCONN
+const isDead = (m: MountInfo): boolean => readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS) === -ENOTCONN
 
 async function end(m: MountInfo, lazy: boolean): Promise<void> {
   const daemon = lazy ? undefined : daemonOf(m)
@@ -54,7 +55,7 @@ function take(m: MountInfo, lazy: boolean): void {
 
 /** The process of a mount, where it is one that ends with the mount: a program's own mount lives in that program. */
 function daemonOf(m: MountInfo): number | undefined {
-  const answer = tryAsk(bytesOf(`${m.mountpoint}/`), STATUS)
+  const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS)
   if (typeof answer !== 'string') return undefined
   const { pid } = JSON.parse(answer) as { pid?: number }
   return pid !== undefined && isOurs(pid) ? pid : undefined

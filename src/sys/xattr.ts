@@ -3,8 +3,9 @@
  * directory itself) and is never followed; with an empty name it is the open file `dirfd`, which may not be O_PATH.
  */
 
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, ERANGE, XATTR_SIZE_MAX } from '../abi/linux.js'
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, ERANGE, O_PATH, XATTR_SIZE_MAX } from '../abi/linux.js'
 import type { Result } from '../vfs.js'
+import { close, open } from './file.js'
 import { bind, cstr, listxattrat, result } from './libc.js'
 
 const c = {
@@ -59,6 +60,19 @@ const scratch = Buffer.alloc(XATTR_SIZE_MAX)
 export function readXattr(dirfd: number, name: string, xattr: string): Buffer | Result {
   const n = getXattr(dirfd, name, xattr, scratch)
   return n < 0 ? n : Buffer.from(scratch.subarray(0, n))
+}
+
+/** The value of the file at a path as UTF-8 text, or -errno. @param path bytes; a symbolic link at its end is not followed */
+export function readXattrOf(path: string, xattr: string): string | Result {
+  const at = path.lastIndexOf('/')
+  const base = path.slice(at + 1)
+  const isDir = base === '' || base === '.' || base === '..'
+  const dir = isDir ? path : at < 0 ? '.' : path.slice(0, at + 1)
+  const fd = open(AT_FDCWD, dir, O_PATH)
+  if (fd < 0) return fd
+  const value = readXattr(fd, isDir ? '.' : base, xattr)
+  close(fd)
+  return typeof value === 'number' ? value : value.toString('utf8')
 }
 
 /** The names of a file's xattrs, or -errno. -ERANGE where the list is longer than XATTR_SIZE_MAX. */
