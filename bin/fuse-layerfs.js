@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-if (process.env.LAYERFS_LAUNCHER !== undefined) await import('../dist/bundle/early.js')
-const { main } = await import('../dist/bundle/fuse-layerfs.js')
+import { main } from '../dist/bundle/fuse-layerfs.js'
 
 await main(process.argv.slice(2))

@@ -2,12 +2,14 @@
  * Bundles the programs that bin/ starts, and the threads they start, into dist/bundle: part of `npm run build`. A mount
  * loads three files instead of a hundred, which is a third of what its start costs the processor. Packages stay outside.
  *
- * The thread of a session, for which every mount waits, and its helpers are one script each, of the older kind: without
- * Node's loader of ES modules they start sooner.
+ * What every mount waits for is one script each, of the older kind: without Node's loader of ES modules it starts sooner.
+ * What V8 compiles of it is kept beside it: see src/cached.ts.
  */
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { build } from 'esbuild'
+import { cacheOf } from '../src/cached.js'
 
 const top = join(import.meta.dirname, '..')
 const outdir = join(top, 'dist/bundle')
@@ -17,7 +19,6 @@ const ENTRIES = {
   layerfs: 'src/cli/main.ts',
   'fuse-layerfs': 'src/compat/main.ts',
   'mount.fuse.layerfs': 'src/compat/helper.ts',
-  early: 'src/cli/early.ts',
   daemon: 'src/cli/daemon.ts',
   linkworker: 'src/export/linkworker.ts',
 }
@@ -39,22 +40,55 @@ const programs = await build({
   format: 'esm',
 })
 
-const threads = await build({
+const script = {
   ...common,
-  entryPoints: { worker: join(top, 'src/fuse/worker.ts'), helper: join(top, 'src/helper.ts') },
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
   define: { 'import.meta.url': 'here' },
   banner: { js: "const here = require('node:url').pathToFileURL(__filename).href" },
-})
-const outputFiles = [...programs.outputFiles, ...threads.outputFiles]
+} as const
 
-mkdirSync(outdir, { recursive: true })
-// What is the same stays, and what changes does so at once: programs may be starting from here now.
-for (const { path, contents } of outputFiles) {
-  if (existsSync(path) && readFileSync(path).equals(contents)) continue
+const scripts = await build({
+  ...script,
+  entryPoints: { helper: join(top, 'src/helper.ts'), cached: join(top, 'src/cached.ts') },
+})
+
+const cached = await build({
+  ...script,
+  entryNames: '[name]-[hash]',
+  entryPoints: { worker: join(top, 'src/fuse/worker.ts'), launched: join(top, 'src/cli/launched.ts') },
+})
+
+const made = new Set<string>()
+
+/** What is the same stays, and what changes does so at once: programs may be starting from here now. */
+function put(path: string, contents: Uint8Array): void {
+  made.add(basename(path))
+  if (existsSync(path) && readFileSync(path).equals(contents)) return
   writeFileSync(`${path}.new`, contents)
   renameSync(`${path}.new`, path)
 }
-const made = new Set(outputFiles.map(({ path }) => basename(path)))
+
+/** Compiles all of a script, not only what runs while it loads; then V8's flags are again those of who takes it. */
+const COMPILE = `
+  const { setFlagsFromString } = require('node:v8')
+  const [cached, path] = process.argv.slice(1)
+  setFlagsFromString('--no-lazy')
+  const { script } = require(cached).load(path)
+  setFlagsFromString('--lazy')
+  require('node:fs').writeFileSync(1, script.createCachedData())
+  process.exit()
+`
+const codeOf = (path: string): Buffer =>
+  execFileSync(process.execPath, ['-e', COMPILE, join(outdir, 'cached.cjs'), path], { maxBuffer: Infinity })
+
+mkdirSync(outdir, { recursive: true })
+for (const { path, contents } of [...programs.outputFiles, ...scripts.outputFiles]) put(path, contents)
+for (const { path, contents } of cached.outputFiles) {
+  put(path, contents)
+  put(cacheOf(path), codeOf(path))
+  const [name = ''] = basename(path).split('-')
+  const stub = `module.exports = require('./cached.cjs').load(require.resolve('./${basename(path)}')).exports\n`
+  put(join(outdir, `${name}.cjs`), Buffer.from(stub))
+}
 for (const name of readdirSync(outdir)) if (!made.has(name)) rmSync(join(outdir, name))

@@ -1,4 +1,4 @@
-/** What a program with a launcher (bin/layerfs) does before all else: the engine loads on the session's thread while the rest loads. */
+/** The engine loads on the session's thread while the rest loads here: imported before all else. */
 import { prepareThread } from '../fuse/thread.js'
 
 prepareThread()

@@ -2,11 +2,12 @@
  * The command `layerfs`: a table of commands, each loaded only when it is called. `mount`, and `export` in its plain form,
  * go ahead without yargs, which takes longer to load than the mount to make, and gives their help and completion.
  */
-import { exitCodeOf, LayerfsError } from '../errors.js'
+
 import { mustBeLinux } from '../platform.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'
 import { type PlainFlags, plainWords } from './plain.js'
+import { report } from './report.js'
 
 interface Row {
   /** Name, positionals: in yargs's notation. */
@@ -86,23 +87,10 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
 const PLAIN_EXPORT: PlainFlags = { valued: ['lower', 'upper'], bare: ['json', 'into'], positionals: 'paths' }
 
 /** Runs the command line and sets the exit code. */
-export async function main(words: readonly string[]): Promise<void> {
-  try {
-    mustBeLinux()
-    process.exitCode = await dispatch(words)
-  } catch (error) {
-    process.stderr.write(`layerfs: ${lineOf(error)}\n`)
-    process.exitCode = exitCodeOf(error)
-  }
-}
-
-/** One line for what went wrong; the stack too where it is a defect of ours. */
-function lineOf(error: unknown): string {
-  if (error instanceof LayerfsError) return error.message.replaceAll('\n', ' ')
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
-}
+export const main = (words: readonly string[]): Promise<void> => report(() => dispatch(words))
 
 async function dispatch(words: readonly string[]): Promise<number> {
+  mustBeLinux()
   if (words[0] === 'mount') {
     const asked = readMountFlags(words.slice(1))
     if (asked !== undefined) return (await import('./start.js')).start(asked)

@@ -1,0 +1,9 @@
+// What bin/layerfs and bin/fuse-layerfs start where they wait for a mount: PROGRAM WORDS...
+const [program, ...words] = process.argv.slice(2)
+
+async function main() {
+  const { launched } = process.platform === 'linux' ? require('../dist/bundle/launched.cjs') : {}
+  if (!(await launched?.(program, words))) await (await import(`../dist/bundle/${program}.js`)).main(words)
+}
+
+main()

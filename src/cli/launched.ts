@@ -1,0 +1,21 @@
+/** What a launcher starts (bin/layerfs, bin/fuse-layerfs): the program that reads the command line and becomes the daemon. */
+import './early.js'
+import { main as fuseLayerfs } from '../compat/main.js'
+import { readMountFlags } from './flags.js'
+import { report } from './report.js'
+import { start } from './start.js'
+
+/** @returns false where the words ask for help alone, which is the whole program's to give */
+export async function launched(program: string, words: readonly string[]): Promise<boolean> {
+  if (program === 'fuse-layerfs') {
+    await fuseLayerfs(words)
+    return true
+  }
+  let isMount = true
+  await report(async () => {
+    const asked = readMountFlags(words.slice(1))
+    isMount = asked !== undefined
+    return asked === undefined ? 0 : start(asked)
+  })
+  return isMount
+}
