@@ -72,21 +72,25 @@ function put(path: string, contents: Uint8Array): void {
 /** Compiles all of a script, not only what runs while it loads; then V8's flags are again those of who takes it. */
 const COMPILE = `
   const { setFlagsFromString } = require('node:v8')
-  const [cached, path] = process.argv.slice(1)
+  const [cached, path, cache] = process.argv.slice(1)
   setFlagsFromString('--no-lazy')
   const { script } = require(cached).load(path)
   setFlagsFromString('--lazy')
-  require('node:fs').writeFileSync(1, script.createCachedData())
+  require('node:fs').writeFileSync(cache, script.createCachedData())
   process.exit()
 `
-const codeOf = (path: string): Buffer =>
-  execFileSync(process.execPath, ['-e', COMPILE, join(outdir, 'cached.cjs'), path], { maxBuffer: Infinity })
+function compile(path: string): void {
+  const cache = cacheOf(path)
+  execFileSync(process.execPath, ['-e', COMPILE, join(outdir, 'cached.cjs'), path, `${cache}.new`])
+  renameSync(`${cache}.new`, cache)
+  made.add(basename(cache))
+}
 
 mkdirSync(outdir, { recursive: true })
 for (const { path, contents } of [...programs.outputFiles, ...scripts.outputFiles]) put(path, contents)
 for (const { path, contents } of cached.outputFiles) {
   put(path, contents)
-  put(cacheOf(path), codeOf(path))
+  compile(path)
   const [name = ''] = basename(path).split('-')
   const stub = `module.exports = require('./cached.cjs').load(require.resolve('./${basename(path)}')).exports\n`
   put(join(outdir, `${name}.cjs`), Buffer.from(stub))
