@@ -11,6 +11,7 @@ const TOP = path.resolve(import.meta.dirname, '..')
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   abi: [],
   errors: [],
+  cached: [],
   platform: [],
   linux: ['platform'],
   tokens: [],
