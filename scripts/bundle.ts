@@ -21,6 +21,7 @@ const ENTRIES = {
   'mount.fuse.layerfs': 'src/compat/helper.ts',
   daemon: 'src/cli/daemon.ts',
   linkworker: 'src/export/linkworker.ts',
+  asker: 'src/cli/asker.ts',
 }
 
 const common = {

@@ -1,9 +1,10 @@
 /** Mounts a stack: the engine behind a transport. */
 
 import { resolve } from 'node:path'
+import { XATTR_RELOAD, XATTR_RESET, XATTR_STATUS } from './abi/layerfs.js'
 import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
-import { Control, XATTR_RELOAD, XATTR_RESET, XATTR_STATUS } from './fuse/control.js'
+import { Control } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
 import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'

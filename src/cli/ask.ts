@@ -4,10 +4,6 @@ import { type ErrorCode, errnoText, LayerfsError } from '../errors.js'
 import { textOf } from '../sys/libc.js'
 import { readXattrOf } from '../sys/xattr.js'
 
-export const STATUS = 'layerfs.status'
-export const STATS = 'layerfs.stats'
-export const WHICH = 'layerfs.which'
-
 const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [ENOTCONN, 'DEAD_MOUNT'],
   [ENODATA, 'NOT_A_MOUNT'],

@@ -1,14 +1,16 @@
 /** The words by which commands that need no mount name a stack: its layers, or a mount whose stack it is. */
+
 import { realpathSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import type { Argv } from 'yargs'
+import { XATTR_STATUS } from '../abi/layerfs.js'
 import { AT_FDCWD, O_RDONLY } from '../abi/linux.js'
 import { LayerfsError } from '../errors.js'
 import type { ReadOptions } from '../export/source.js'
 import { type LayerSpec, type PartialOptions, parseOptions, setOption } from '../options.js'
 import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
-import { ask, STATUS } from './ask.js'
+import { ask } from './ask.js'
 import type { Words } from './command.js'
 
 /** A stack to read. */
@@ -98,7 +100,7 @@ export function askedStack(
 
 /** The stack of a running mount, what it has yet to write written. */
 export function mountedStack(mountpoint: string): AskedStack {
-  const status = JSON.parse(ask(bytesOf(`${mountpoint}/`), STATUS)) as {
+  const status = JSON.parse(ask(bytesOf(`${mountpoint}/`), XATTR_STATUS)) as {
     options: string
     engine: { layers: { path: string; writable: boolean }[] }
   }

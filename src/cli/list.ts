@@ -3,10 +3,8 @@ import type { Argv } from 'yargs'
 import { ENOTCONN } from '../abi/linux.js'
 import type { MountStatus } from '../compose.js'
 import { errnoName } from '../errors.js'
-import { bytesOf } from '../sys/libc.js'
-import { readXattrOf } from '../sys/xattr.js'
-import { STATUS } from './ask.js'
 import { age, type Command, flagOf, print, printJson, table } from './command.js'
+import { type Answer, inquire } from './inquiry.js'
 import { layerfsMounts } from './mounted.js'
 
 /** What the kernel's table says, and what the mount says of itself where it answers. */
@@ -15,23 +13,27 @@ interface Listed extends Partial<MountStatus> {
   type: string
   source: string
   readOnly: boolean
-  /** `live`; `dead`: the daemon is gone; else the errno of the question for its status. */
+  /** `live`; `dead`: the daemon is gone; `silent`: it does not answer; else the errno of the question for its status. */
   state: string
 }
 
-export function listed(): Listed[] {
-  return layerfsMounts().map((m) => {
-    const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS)
-    const state = typeof answer === 'string' ? 'live' : answer === -ENOTCONN ? 'dead' : errnoName(answer)
-    return {
-      mountpoint: m.mountpoint,
-      type: m.type,
-      source: m.source,
-      readOnly: m.options.includes('ro'),
-      state,
-      ...(typeof answer === 'string' ? (JSON.parse(answer) as Partial<MountStatus>) : {}),
-    }
-  })
+async function listed(): Promise<Listed[]> {
+  const all = layerfsMounts()
+  const answers = await inquire(all.map((m) => m.mountpoint))
+  return all.map((m, i) => ({
+    mountpoint: m.mountpoint,
+    type: m.type,
+    source: m.source,
+    readOnly: m.options.includes('ro'),
+    state: stateOf(answers[i]),
+    ...(typeof answers[i] === 'string' ? (JSON.parse(answers[i]) as Partial<MountStatus>) : {}),
+  }))
+}
+
+function stateOf(answer: Answer): string {
+  if (typeof answer === 'string') return 'live'
+  if (answer === undefined) return 'silent'
+  return answer === -ENOTCONN ? 'dead' : errnoName(answer)
 }
 
 function rows(all: readonly Listed[]): string[] {
@@ -50,10 +52,12 @@ function rows(all: readonly Listed[]): string[] {
 export const command: Command = {
   build: (yargs: Argv) =>
     yargs
-      .usage('$0 list\n\nThe mounts of layerfs in this mount namespace, topmost layer first.')
+      .usage(
+        '$0 list\n\nThe mounts of layerfs in this mount namespace, topmost layer first. A mount is live, dead where its daemon is gone, or silent where it does not answer.',
+      )
       .option('json', { type: 'boolean', describe: 'as JSON' }),
-  run(words) {
-    const all = listed()
+  async run(words) {
+    const all = await listed()
     if (flagOf(words, 'json')) printJson(all)
     else if (all.length > 0) print(...rows(all))
     return 0

@@ -1,7 +1,9 @@
 /** `layerfs stats`: requests by kind, time, and what the engine holds. */
+
 import type { Argv } from 'yargs'
+import { XATTR_STATS } from '../abi/layerfs.js'
 import { bytesOf } from '../sys/libc.js'
-import { ask, STATS } from './ask.js'
+import { ask } from './ask.js'
 import { bytes, type Command, flagOf, print, printJson, stringOf, table } from './command.js'
 import { layerfsAt } from './mounted.js'
 
@@ -57,7 +59,7 @@ export const command: Command = {
       .option('json', { type: 'boolean', describe: 'as JSON' }),
   run(words) {
     const { mountpoint } = layerfsAt(stringOf(words, 'mountpoint'))
-    const stats = JSON.parse(ask(bytesOf(`${mountpoint}/`), STATS)) as Numbers
+    const stats = JSON.parse(ask(bytesOf(`${mountpoint}/`), XATTR_STATS)) as Numbers
     if (flagOf(words, 'json')) printJson(stats)
     else print(...render(stats))
     return 0

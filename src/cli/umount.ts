@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Argv } from 'yargs'
+import { XATTR_STATUS } from '../abi/layerfs.js'
 import { AT_FDCWD, EBUSY, EINVAL, ENOTCONN, EPERM, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import { busyText } from '../fuse/kernel.js'
@@ -10,8 +11,8 @@ import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { type MountInfo, mountAt } from '../sys/mount.js'
 import { readXattrOf } from '../sys/xattr.js'
-import { STATUS } from './ask.js'
 import { type Command, flagOf, optionalOf, print } from './command.js'
+import { inquire } from './inquiry.js'
 import { layerfsAt, layerfsMounts } from './mounted.js'
 
 /** How long a daemon may write what is pending, in milliseconds, before we stop waiting for it. */
@@ -19,7 +20,11 @@ const PATIENCE = 60_000
 /** How long one may go on serving after its mount is gone from here: another mount namespace may hold a copy. */
 const HELD = 1000
 
-const isDead = (m: MountInfo): boolean => readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS) === -ENOTCONN
+/** Those whose daemon is gone. */
+async function deadAmong(all: readonly MountInfo[]): Promise<MountInfo[]> {
+  const answers = await inquire(all.map((m) => m.mountpoint))
+  return all.filter((_, i) => answers[i] === -ENOTCONN)
+}
 
 async function end(m: MountInfo, lazy: boolean): Promise<void> {
   const daemon = lazy ? undefined : daemonOf(m)
@@ -55,7 +60,7 @@ function take(m: MountInfo, lazy: boolean): void {
 
 /** The process of a mount, where it is one that ends with the mount: a program's own mount lives in that program. */
 function daemonOf(m: MountInfo): number | undefined {
-  const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), STATUS)
+  const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), XATTR_STATUS)
   if (typeof answer !== 'string') return undefined
   const { pid } = JSON.parse(answer) as { pid?: number }
   return pid !== undefined && isOurs(pid) ? pid : undefined
@@ -100,7 +105,7 @@ function tell(pid: number): void {
  * @returns how many there were
  */
 async function freeDead(): Promise<number> {
-  const dead = layerfsMounts().filter(isDead).reverse()
+  const dead = (await deadAmong(layerfsMounts())).reverse()
   for (const m of dead) {
     take(m, true)
     print(`freed ${m.mountpoint}`)
@@ -137,7 +142,7 @@ export const command: Command = {
       return 0
     }
     const m = layerfsAt(path)
-    if (stale && !isDead(m))
+    if (stale && (await deadAmong([m])).length === 0)
       throw new LayerfsError('MOUNTPOINT_BUSY', `${path} is alive: unmount it without --stale`, { path })
     await end(m, stale || flagOf(words, 'lazy'))
     return 0

@@ -1,9 +1,11 @@
 /** `layerfs which`: the layers that have a say in what is seen at a path. */
+
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
+import { XATTR_WHICH } from '../abi/layerfs.js'
 import { bytesOf } from '../sys/libc.js'
 import type { Which } from '../union/which.js'
-import { ask, WHICH } from './ask.js'
+import { ask } from './ask.js'
 import { type Command, flagOf, print, printJson, stringOf, table } from './command.js'
 
 /** The provider first, then what is merged with it, then what is hidden beneath. */
@@ -36,7 +38,7 @@ export const command: Command = {
       .positional('path', { type: 'string', demandOption: true, describe: 'a file on a mounted tree' })
       .option('json', { type: 'boolean', describe: 'as JSON' }),
   run(words) {
-    const answer = JSON.parse(ask(argumentBytes(stringOf(words, 'path')), WHICH)) as Which
+    const answer = JSON.parse(ask(argumentBytes(stringOf(words, 'path')), XATTR_WHICH)) as Which
     if (flagOf(words, 'json')) printJson(answer)
     else print(...table(rows(answer)))
     return 0

@@ -1,12 +1,6 @@
+import { XATTR_STATS, XATTR_STATUS } from '../abi/layerfs.js'
 import { ENODATA, ERANGE } from '../abi/linux.js'
 import { type Name, type NodeId, type Result, ROOT } from '../vfs.js'
-
-/** Virtual xattrs of the mount's root that tell about the session. Other `layerfs.*` names are the engine's. */
-export const XATTR_STATUS = 'layerfs.status'
-export const XATTR_STATS = 'layerfs.stats'
-/** Set on the root of an ephemeral mount, these drop its changes, or take in what was put into its emptied upper. */
-export const XATTR_RESET = 'layerfs.reset'
-export const XATTR_RELOAD = 'layerfs.reload'
 
 /** Answers the session's own xattrs. Their values are JSON, made anew when the size is asked for. */
 export class Control {

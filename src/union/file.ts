@@ -247,6 +247,7 @@ export function copyFileRange(
   len: number,
   outsider: Caller | undefined,
 ): Result {
+  if (core.workdir === undefined) return -EROFS
   const from = core.handles.get(fh)?.fd ?? -EBADF
   const to = core.handles.get(outFh)
   if (from < 0 || to === undefined) return -EBADF

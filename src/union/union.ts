@@ -1,5 +1,6 @@
 /** The engine behind the waist: each method finds its nodes and hands over to the file that knows how. */
 
+import { XATTR_WHICH } from '../abi/layerfs.js'
 import {
   EBADF,
   EINVAL,
@@ -57,9 +58,6 @@ export interface Transport {
   /** The kernel may be handed the files of the upper (FUSE_PASSTHROUGH). */
   passthrough: boolean
 }
-
-/** xattr that tells which layer provides a file: JSON of `Which`. */
-const XATTR_WHICH = 'layerfs.which'
 
 /**
  * Opens a stack as a filesystem. Do so before anything is mounted: the mountpoint may lie within a lower.

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as F from '../../src/abi/fuse.js'
 import * as L from '../../src/abi/linux.js'
 import type { Mount } from '../../src/index.js'
+import { copyFileRange } from '../../src/sys/file.js'
 import { NO_FH } from '../../src/vfs.js'
 import { scratch } from '../support/identity.js'
 import { library } from '../support/library.js'
@@ -125,6 +126,7 @@ print(len(os.pread(d, 1 << 20, 0)))`
     const fd = fs.openSync(at('mnt', 'f1'), 'r+')
     expect(errors(() => fs.writeSync(fd, 'x'))).toBe('EROFS')
     expect(errors(() => fs.ftruncateSync(fd, 0))).toBe('EROFS')
+    expect(copyFileRange(fd, 0, fd, 100, 4)).toBe(-L.EROFS)
     fs.closeSync(fd)
     expect(errors(() => fs.writeFileSync(at('mnt', 'f1'), 'x'))).toBe('EROFS')
     expect(errors(() => fs.writeFileSync(at('mnt', 'new'), 'x'))).toBe('EROFS')
