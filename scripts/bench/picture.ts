@@ -4,13 +4,17 @@ import { geometricMean, type Results, ratio } from './report.js'
 const COLOURS = ['#1f6feb', '#8b949e', '#bf8700', '#1a7f37', '#8250df', '#cf222e'] as const
 const FONT = 'font-family="sans-serif" font-size="12"'
 
-const text = (x: number, y: number, words: string, more = ''): string =>
-  `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${FONT} fill="#1f2328" ${more}>${words.replace(/&/g, '&amp;').replace(/</g, '&lt;')}</text>`
+const escaped = (words: string): string => words.replace(/&/g, '&amp;').replace(/</g, '&lt;')
 
-const svg = (width: number, height: number, parts: readonly string[]): string =>
+const text = (x: number, y: number, words: string, more = ''): string =>
+  `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${FONT} fill="#1f2328" ${more}>${escaped(words)}</text>`
+
+const svg = (width: number, height: number, title: string, parts: readonly string[]): string =>
   [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
+    `<title>${escaped(title)}</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    text(10, 20, title, 'font-weight="bold"'),
     ...parts,
     '</svg>',
     '',
@@ -29,9 +33,7 @@ export function comparison(r: Results): string {
   const high = Math.log10(16)
   const x = (value: number): number =>
     left + ((Math.min(Math.max(Math.log10(value), low), high) - low) / (high - low)) * (width - left - 20)
-  const parts = [
-    text(10, 20, `Time as a multiple of ${base}'s (${r.date}, layerfs ${r.version})`, 'font-weight="bold"'),
-  ]
+  const parts: string[] = []
   for (const [i, system] of shown.entries()) {
     const mean = geometricMean(r.rows, system, base).mean
     const at = 10 + i * 220
@@ -55,7 +57,7 @@ export function comparison(r: Results): string {
         )
     }
   }
-  return svg(width, height, parts)
+  return svg(width, height, `Time as a multiple of ${base}'s (${r.date}, layerfs ${r.version})`, parts)
 }
 
 export interface Series {
@@ -74,9 +76,9 @@ export interface Plot {
 export function plots(list: readonly Plot[], caption: string): string {
   const width = 720
   const each = 280
-  const parts = [text(10, 20, caption, 'font-weight="bold"')]
+  const parts: string[] = []
   for (const [i, plot] of list.entries()) parts.push(...one(plot, 40 + i * each, width, each))
-  return svg(width, 40 + list.length * each, parts)
+  return svg(width, 40 + list.length * each, caption, parts)
 }
 
 function one(plot: Plot, top: number, width: number, height: number): string[] {
