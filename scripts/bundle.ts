@@ -41,7 +41,7 @@ const programs = await build({
   format: 'esm',
 })
 
-const script = {
+const commonjs = {
   ...common,
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
@@ -50,12 +50,12 @@ const script = {
 } as const
 
 const scripts = await build({
-  ...script,
+  ...commonjs,
   entryPoints: { helper: join(top, 'src/helper.ts'), cached: join(top, 'src/cached.ts') },
 })
 
 const cached = await build({
-  ...script,
+  ...commonjs,
   entryNames: '[name]-[hash]',
   entryPoints: { worker: join(top, 'src/fuse/worker.ts'), launched: join(top, 'src/cli/launched.ts') },
 })

@@ -1,19 +1,17 @@
 /** Mounts a stack: the engine behind a transport. */
 
 import { resolve } from 'node:path'
-import { XATTR_RELOAD, XATTR_RESET, XATTR_STATUS } from './abi/layerfs.js'
+import { XATTR_RELOAD, XATTR_RESET } from './abi/layerfs.js'
 import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
-import { Control } from './fuse/control.js'
+import { Control, readStatus } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
 import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
 import type { NativeMount } from './native/index.js'
 import { type LayerSpec, type MountInput, type MountOptions, withDefaults } from './options.js'
-import { bytesOf } from './sys/libc.js'
 import { mountAt } from './sys/mount.js'
 import { geteuid } from './sys/thread.js'
-import { readXattrOf } from './sys/xattr.js'
 import { type Caller, type Filesystem, type Name, type NodeId, ROOT } from './vfs.js'
 
 export interface UnmountOptions {
@@ -121,7 +119,7 @@ const unresettable = (): Promise<number> =>
 
 /** The status as any process would ask for it. @throws LayerfsError IO where the mount is gone */
 function ask(mountpoint: string): MountStatus {
-  const value = readXattrOf(bytesOf(`${mountpoint}/`), XATTR_STATUS)
+  const value = readStatus(mountpoint)
   if (typeof value === 'number') {
     const what = `${mountpoint} does not answer: the mount is gone`
     throw new LayerfsError('IO', what, { errno: -value, path: mountpoint })

@@ -1,5 +1,4 @@
 /** The words by which commands that need no mount name a stack: its layers, or a mount whose stack it is. */
-
 import { realpathSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import type { Argv } from 'yargs'

@@ -2,7 +2,6 @@
  * The command `layerfs`: a table of commands, each loaded only when it is called. `mount`, and `export` in its plain form,
  * go ahead without yargs, which takes longer to load than the mount to make, and gives their help and completion.
  */
-
 import { mustBeLinux } from '../platform.js'
 import type { Command } from './command.js'
 import { readMountFlags } from './flags.js'

@@ -1,5 +1,4 @@
 /** `layerfs stats`: requests by kind, time, and what the engine holds. */
-
 import type { Argv } from 'yargs'
 import { XATTR_STATS } from '../abi/layerfs.js'
 import { bytesOf } from '../sys/libc.js'

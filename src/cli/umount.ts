@@ -2,15 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Argv } from 'yargs'
-import { XATTR_STATUS } from '../abi/layerfs.js'
 import { AT_FDCWD, EBUSY, EINVAL, ENOTCONN, EPERM, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
+import { readStatus } from '../fuse/control.js'
 import { busyText } from '../fuse/kernel.js'
 import { detach } from '../fuse/mount.js'
 import { close, open, syncfs } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
 import { type MountInfo, mountAt } from '../sys/mount.js'
-import { readXattrOf } from '../sys/xattr.js'
 import { type Command, flagOf, optionalOf, print } from './command.js'
 import { inquire } from './inquiry.js'
 import { layerfsAt, layerfsMounts } from './mounted.js'
@@ -60,7 +59,7 @@ function take(m: MountInfo, lazy: boolean): void {
 
 /** The process of a mount, where it is one that ends with the mount: a program's own mount lives in that program. */
 function daemonOf(m: MountInfo): number | undefined {
-  const answer = readXattrOf(bytesOf(`${m.mountpoint}/`), XATTR_STATUS)
+  const answer = readStatus(m.mountpoint)
   if (typeof answer !== 'string') return undefined
   const { pid } = JSON.parse(answer) as { pid?: number }
   return pid !== undefined && isOurs(pid) ? pid : undefined

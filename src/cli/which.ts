@@ -1,5 +1,4 @@
 /** `layerfs which`: the layers that have a say in what is seen at a path. */
-
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
 import { XATTR_WHICH } from '../abi/layerfs.js'

@@ -1,6 +1,12 @@
 import { XATTR_STATS, XATTR_STATUS } from '../abi/layerfs.js'
 import { ENODATA, ERANGE } from '../abi/linux.js'
+import { bytesOf } from '../sys/libc.js'
+import { readXattrOf } from '../sys/xattr.js'
 import { type Name, type NodeId, type Result, ROOT } from '../vfs.js'
+
+/** What a mount says of itself, as any process may ask: JSON, or -errno. @param mountpoint the mount on it, not what it covers */
+export const readStatus = (mountpoint: string): string | Result =>
+  readXattrOf(bytesOf(`${mountpoint}/`), XATTR_STATUS)
 
 /** Answers the session's own xattrs. Their values are JSON, made anew when the size is asked for. */
 export class Control {
