@@ -10,6 +10,7 @@ import { detach } from './fuse/mount.js'
 import type { MountStats } from './fuse/stats.js'
 import type { NativeMount } from './native/index.js'
 import { type LayerSpec, type MountInput, type MountOptions, withDefaults } from './options.js'
+import { makeRoomForDescriptors } from './sys/limit.js'
 import { mountAt } from './sys/mount.js'
 import { geteuid } from './sys/thread.js'
 import { type Caller, type Filesystem, type Name, type NodeId, ROOT } from './vfs.js'
@@ -64,6 +65,7 @@ const TRANSPORT_FAILURES: ReadonlySet<ErrorCode> = new Set([
  */
 export async function mount(input: MountInput): Promise<Mount> {
   const options = absolute(withDefaults(input))
+  void makeRoomForDescriptors()
   if (options.transport === 'fuse-native') return native(options, 'asked for')
   if (options.transport === 'kernel') return kernel(options, 'asked for')
   try {

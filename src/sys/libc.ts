@@ -3,6 +3,7 @@
  * the sign the kernel would have given it. Names and paths are bytes (latin1 strings).
  */
 
+import { promisify } from 'node:util'
 import koffi from 'koffi'
 
 const lib = koffi.load('libc.so.6')
@@ -11,6 +12,10 @@ type NativeFunction = (...args: (number | Buffer | null)[]) => number
 
 /** Binds a libc function by its C prototype; pointers are `void *` and take Buffers. */
 export const bind = (prototype: string): NativeFunction => lib.func(prototype) as unknown as NativeFunction
+
+/** The same on a thread of libuv's pool: for calls that wait, and whose errno does not matter. */
+export const bindAsync = (prototype: string): ((...args: number[]) => Promise<number>) =>
+  promisify(lib.func(prototype).async) as unknown as (...args: number[]) => Promise<number>
 
 /** The errno of this thread's last failed call. */
 export const errno = (): number => koffi.errno()

@@ -57,15 +57,23 @@ export const readlinkAt = (dirfd: number, name: string, dst: Buffer): Result =>
 export const umask = (mask: number): number => c.umask(mask)
 
 const dents = Buffer.alloc(65536)
+/** More than most entries take. */
+const DENT_BYTES = 64
 
 /**
  * Calls `each` for every entry of an open directory from its current position, `.` and `..` left out.
  *
  * @param each name, inode number, d_type (DT_UNKNOWN where the filesystem keeps none); false ends the listing
+ * @param few how many entries to ask the kernel for at a time, about, where not many are wanted
  */
-export function listDir(fd: number, each: (name: string, ino: number, dtype: number) => unknown): Result {
+export function listDir(
+  fd: number,
+  each: (name: string, ino: number, dtype: number) => unknown,
+  few = Number.POSITIVE_INFINITY,
+): Result {
+  const bytes = Math.min(dents.length, (few + 8) * DENT_BYTES)
   for (;;) {
-    const n = c.getdents64(fd, dents, dents.length)
+    const n = c.getdents64(fd, dents, bytes)
     if (n < 0) return result(n)
     if (n === 0) return 0
     for (let at = 0; at < n; ) {

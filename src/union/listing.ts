@@ -151,7 +151,7 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
   let marked = false
   let whiteouts = false
   let tooMany = false
-  const r = listDir(fd, (name, ino, dtype) => {
+  const take = (name: Name, ino: number, dtype: number): boolean => {
     if (listing.count + hidden.size >= limit) {
       tooMany = true
       return false
@@ -187,7 +187,8 @@ function readInto(listing: Listing, hidden: Set<Name>, loc: Loc, limit: number):
     }
     listing.add(name, ino, type, loc)
     return true
-  })
+  }
+  const r = listDir(fd, take, limit)
   if (fd !== path) close(fd)
   if (tooMany) return -EOVERFLOW
   if (r < 0) return r

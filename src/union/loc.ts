@@ -8,7 +8,7 @@ import type { Name, Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 
 /** How many directory descriptors stay open at most, all layers together. Roots do not count. */
-const MAX_DIRECTORY_FDS = Math.min(4096, Math.floor(openFileLimit() / 4))
+const MAX_DIRECTORY_FDS = Math.min(16384, Math.floor(openFileLimit() / 2))
 
 const cache = new LRUCache<Loc, number>({
   max: MAX_DIRECTORY_FDS,
