@@ -2,8 +2,8 @@
 
 import { DT_DIR, DT_UNKNOWN, ENAMETOOLONG, ENOENT, ESTALE, NAME_MAX, S_IFDIR, S_IFMT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
-import { statAt } from '../sys/stat.js'
-import type { Attr, Entry, Name, Result } from '../vfs.js'
+import { stat, statAt } from '../sys/stat.js'
+import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { readIndexed } from './index.js'
 import { adoptIndexed, joinUpper } from './links.js'
@@ -64,6 +64,10 @@ function find(core: Core, parent: Dir, name: Name): Result {
 
 /** Entries of a directory that it pays to read for each lookup made in it so far. */
 const ENTRIES_A_LOOKUP = 16
+/** Where reading too much would cost more than to ask for the size first. */
+const MANY_ENTRIES = 256
+/** A directory's size on disk tells how many entries it has at least: few take more bytes than this. */
+const BYTES_AN_ENTRY = 64
 
 /**
  * Reads a directory in which names are looked up, not listed, once the lookups outweigh its size: from then on each
@@ -74,10 +78,19 @@ function readSmall(core: Core, dir: Dir): Listing | undefined {
   if (asked < 2 || (asked & (asked - 1)) !== 0) return undefined
   // To list such a layer is to ask for an xattr of every file.
   if (dir.locs.some(({ layer }) => layer.override !== undefined)) return undefined
-  const listing = readListing(dir.locs, undefined, asked * ENTRIES_A_LOOKUP)
+  const limit = asked * ENTRIES_A_LOOKUP
+  if (limit >= MANY_ENTRIES && dir.locs.some((loc) => isLarger(loc, limit))) return undefined
+  const listing = readListing(dir.locs, undefined, limit)
   if (typeof listing === 'number') return undefined
   core.keepListing(dir, listing)
   return listing
+}
+
+const sized = new Attr()
+
+function isLarger(loc: Loc, entries: number): boolean {
+  const fd = loc.fd()
+  return fd >= 0 && stat(fd, sized) === 0 && sized.size > entries * BYTES_AN_ENTRY
 }
 
 /** Makes or finds the node of what `resolve` found. */
