@@ -25,7 +25,7 @@ const LAYERS = {
 export type StackName = keyof typeof LAYERS
 
 /** Changes when the data do: data of another version are made anew. */
-const VERSION = 4
+const VERSION = 5
 const FILES = 20_000
 const FLAT = 100_000
 const REPO_FILES = 4_000
@@ -201,7 +201,7 @@ export class Data {
   }
 
   private large(): void {
-    this.single('large', 'head -c 256M /dev/urandom > large && head -c 64M /dev/urandom > middle')
+    this.single('large', 'head -c 1G /dev/urandom > large && head -c 64M /dev/urandom > middle')
   }
 
   /** A project in C of sixty sources. */

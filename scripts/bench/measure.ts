@@ -170,7 +170,7 @@ export class Bench {
     const ran = shell(`cd ${how.cwd} && { ${workload.run}; }`, { ...how, cwd: '/' })
     if (!ran.ok) throw new Error(ran.said)
     return {
-      ms: ran.ms,
+      ms: workload.clock?.(ran.stdout) ?? ran.ms,
       requests: this.requests.count() - requests,
       cpu: pid === undefined ? 0 : cpuOf(pid) - cpu,
       rss: pid === undefined ? 0 : rssOf(pid),
