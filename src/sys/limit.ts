@@ -1,17 +1,17 @@
 /** What this process may use: getrlimit(2), and the table of its descriptors. */
 
+import { close } from './file.js'
 import { bind, bindAsync } from './libc.js'
 
 const getrlimit = bind('int getrlimit(int, void *)')
 const RLIMIT_NOFILE = 7
 
 const fcntl = bindAsync('int fcntl(int, int, int)')
-const close = bindAsync('int close(int)')
 const F_DUPFD_CLOEXEC = 1030
 const STDIN = 0
 
-/** How many descriptors there is to be room for, where the limit allows as many. */
-const ROOM = 16384
+/** How many descriptors there is room for without waiting, where the limit allows as many. */
+export const DESCRIPTOR_ROOM = 16384
 
 /** How many descriptors this process may have open. Node has raised the soft limit to the hard one. */
 export function openFileLimit(): number {
@@ -29,6 +29,6 @@ let roomy = false
 export async function makeRoomForDescriptors(): Promise<void> {
   if (roomy) return
   roomy = true
-  const last = await fcntl(STDIN, F_DUPFD_CLOEXEC, Math.min(ROOM, openFileLimit()) - 1)
-  if (last >= 0) await close(last)
+  const last = await fcntl(STDIN, F_DUPFD_CLOEXEC, Math.min(DESCRIPTOR_ROOM, openFileLimit()) - 1)
+  if (last >= 0) close(last)
 }

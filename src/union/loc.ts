@@ -3,12 +3,12 @@
 import { LRUCache } from 'lru-cache'
 import { EACCES, EPERM, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../abi/linux.js'
 import { close, open } from '../sys/file.js'
-import { openFileLimit } from '../sys/limit.js'
+import { DESCRIPTOR_ROOM, openFileLimit } from '../sys/limit.js'
 import type { Name, Result } from '../vfs.js'
 import type { Layer } from './layer.js'
 
 /** How many directory descriptors stay open at most, all layers together. Roots do not count. */
-const MAX_DIRECTORY_FDS = Math.min(16384, Math.floor(openFileLimit() / 2))
+const MAX_DIRECTORY_FDS = Math.min(DESCRIPTOR_ROOM, Math.floor(openFileLimit() / 2))
 
 const cache = new LRUCache<Loc, number>({
   max: MAX_DIRECTORY_FDS,
