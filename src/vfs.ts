@@ -239,6 +239,8 @@ export interface Filesystem {
   read(node: NodeId, fh: Fh, dst: Buffer, pos: number): Result
   /** The descriptor that `read` reads, for a transport that has the kernel move the data. -EBADF */
   source?(node: NodeId, fh: Fh): Result
+  /** The same for a file that changes only by an `open` to write or by a `setattr` of its size. -EBADF for every other */
+  steadySource?(node: NodeId, fh: Fh): Result
   /**
    * @param outsider who writes without CAP_FSETID: set-id bits and capabilities go, as write(2) has it
    * @param late the kernel's own writing, of data that it kept: no time changes by it

@@ -273,7 +273,7 @@ export const RENAME2_IN = { newDir: 0, flags: 8, size: 16 } as const
 export const LINK_IN = { node: 0, size: 8 } as const
 export const OPEN_IN = { flags: 0, openFlags: 4, size: 8 } as const
 export const CREATE_IN = { flags: 0, mode: 4, umask: 8, openFlags: 12, size: 16 } as const
-export const READ_IN = { fh: 0, pos: 8, count: 16, size: 40 } as const
+export const READ_IN = { fh: 0, pos: 8, count: 16, flags: 32, size: 40 } as const
 export const WRITE_IN = { fh: 0, pos: 8, count: 16, flags: 20, size: 40 } as const
 /** struct fuse_release_in and fuse_flush_in */
 export const FH_IN = { fh: 0, size: 24 } as const

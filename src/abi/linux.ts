@@ -130,6 +130,9 @@ export const MNT_FORCE = 1
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
 
+/** A command of fcntl(2). */
+export const F_DUPFD_CLOEXEC = 1030
+
 /** ioctl(2) that shares one file's extents with another: ioctl_ficlone(2). */
 export const FICLONE = 0x40049409
 

@@ -5,6 +5,7 @@ import type { Control } from './control.js'
 import { Dirents } from './dirents.js'
 import type { Features } from './init.js'
 import type { Preload } from './preload.js'
+import type { ReadAround } from './readaround.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
 import type { Splice } from './splice.js'
@@ -44,6 +45,7 @@ export class Context {
     readonly backings: Backings,
     readonly preload: Preload,
     readonly splice: Splice,
+    readonly around: ReadAround,
     readonly control: Control,
     readonly counters: Counters,
   ) {

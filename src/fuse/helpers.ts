@@ -5,6 +5,7 @@ import { EAGAIN, EIO } from '../abi/linux.js'
 import { closeEvent, drainEvent, makeEvent } from '../sys/event.js'
 import { affinity } from '../sys/thread.js'
 import { type Helpers, type Job, type JobId, PARKED, type Result } from '../vfs.js'
+import type { Store } from './store.js'
 
 /** Jobs that may be under way at once; each further one is done by the session itself. */
 const MAX_JOBS = 64
@@ -13,7 +14,7 @@ const MAX_THREADS = 4
 
 /** What a helper thread is told: see helper.ts at the top of the tree. */
 export interface Order {
-  job: Job
+  job: Job | Store
   slot: number
   /** Two cells a slot: its state, and the job's result. */
   cells: SharedArrayBuffer
@@ -45,7 +46,7 @@ export class HelperThreads implements Helpers {
     readonly awaited: () => boolean,
   ) {}
 
-  start(job: Job): JobId | Result {
+  start(job: Job | Store): JobId | Result {
     if (this.event < 0) this.event = makeEvent()
     if (this.event < 0) return -EAGAIN
     const slot = this.freeSlot()

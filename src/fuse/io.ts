@@ -10,10 +10,12 @@ import {
   O_CREAT,
   O_DIRECT,
   O_EXCL,
+  O_RDONLY,
   O_RDWR,
+  O_TRUNC,
   O_WRONLY,
 } from '../abi/linux.js'
-import { type Caller, type Entry, type Fh, NO_FH, type NodeId } from '../vfs.js'
+import { type Caller, type Entry, type Fh, NO_FH, type NodeId, PARKED } from '../vfs.js'
 import { type Context, MALFORMED, NO_REPLY } from './context.js'
 
 /** Flags of open(2) that concern the way to the daemon, not the file behind it: our buffers are not aligned for O_DIRECT. */
@@ -59,6 +61,7 @@ export function open(x: Context): number {
   const asked = req.u32(F.OPEN_IN.flags)
   const killPriv = (req.u32(F.OPEN_IN.openFlags) & F.FUSE_OPEN_KILL_SUIDGID) !== 0
   const flags = flagsFor(x, asked)
+  if (((asked & O_ACCMODE) !== O_RDONLY || (asked & O_TRUNC) !== 0) && x.around.holds(req.node)) return PARKED
   resetOpened(x)
   let r = x.fs.open(req.caller, req.node, flags, killPriv, opened)
   // A file that its owner may write but not read: the kernel then has to write whole pages.
@@ -97,6 +100,7 @@ export function read(x: Context): number {
   const fh = fhAt(x, F.READ_IN.fh)
   const pos = req.u64(F.READ_IN.pos)
   x.preload.wasRead(req.caller.pid)
+  x.around.read(req, fh, pos, count)
   if (x.splice.answer(req, fh, pos, count)) {
     x.counters.read(count)
     return NO_REPLY

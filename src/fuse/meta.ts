@@ -11,7 +11,7 @@ import {
   UTIME_NOW,
   XATTR_SIZE_MAX,
 } from '../abi/linux.js'
-import { type Fh, NO_FH } from '../vfs.js'
+import { type Fh, NO_FH, PARKED } from '../vfs.js'
 import { type Context, MALFORMED, NO_REPLY } from './context.js'
 
 const NOTHING = Buffer.alloc(0)
@@ -43,6 +43,7 @@ export function setattr(x: Context): number {
   set.mtime = has(F.FATTR_MTIME) ? req.s64(F.SETATTR_IN.mtime) : undefined
   set.mtimeNs = has(F.FATTR_MTIME_NOW) ? UTIME_NOW : req.u32(F.SETATTR_IN.mtimeNs)
   set.killPriv = has(F.FATTR_KILL_SUIDGID)
+  if (set.size !== undefined && x.around.holds(req.node)) return PARKED
   const fh = handleIn(x, has(F.FATTR_FH), F.SETATTR_IN.fh)
   const r = x.fs.setattr(req.caller, req.node, fh, set, x.attr)
   return r < 0 ? r : x.reply.attributes(x.attr, req.node)

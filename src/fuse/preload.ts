@@ -40,7 +40,7 @@ export class Preload {
     const { fs, reply } = this
     const n = fs.read(node, fh, reply.body(F.STORE_OUT.size + size).subarray(F.STORE_OUT.size), 0)
     if (n <= 0) return
-    const stored = this.send(reply.buffer, reply.store(node, n))
+    const stored = this.send(reply.buffer, reply.store(node, 0, n))
     if (stored >= 0) this.given++
   }
 }

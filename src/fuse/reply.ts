@@ -77,9 +77,9 @@ export class Reply {
   }
 
   /** Makes the first `count` bytes behind struct fuse_notify_store_out a message of their own. @returns the bytes to send */
-  store(node: NodeId, count: number): number {
+  store(node: NodeId, pos: number, count: number): number {
     this.u64(STORE_OUT.node, node)
-    this.u64(STORE_OUT.offset, 0)
+    this.u64(STORE_OUT.offset, pos)
     this.u32(STORE_OUT.count, count)
     this.u32(STORE_OUT.count + 4, 0)
     return this.header(0, 0, FUSE_NOTIFY_STORE, STORE_OUT.size + count)

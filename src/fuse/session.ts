@@ -12,6 +12,7 @@ import { isForSession } from './meta.js'
 import { invalInode } from './notify.js'
 import { looksOnly, mayLack, OPS, type Op, opName, secondNode, touchesFiles } from './ops.js'
 import { Preload } from './preload.js'
+import { ReadAround } from './readaround.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
 import { Splice } from './splice.js'
@@ -20,6 +21,8 @@ import { describe, outcome } from './trace.js'
 
 /** The kernel's end: /dev/fuse, or a test's. Calls answer as read(2), write(2), ioctl(2) with -errno. */
 export interface Device extends BackingDevice {
+  /** Helper threads write to it themselves. */
+  readonly fd: number
   /** One whole request. Blocks. */
   read(dst: Buffer): Result
   write(src: Buffer, count: number): Result
@@ -115,6 +118,7 @@ export class Session {
       new Splice(fs, reply, (head, headBytes, fd, pos, count) =>
         device.sendFile(head, headBytes, fd, pos, count),
       ),
+      new ReadAround(fs, options.helpers, device.fd),
       new Control(
         () => this.status(),
         () => this.stats(),
@@ -134,7 +138,7 @@ export class Session {
 
   /** What the mount and its engine tell about themselves. */
   status(): Record<string, unknown> {
-    const { features, backings, preload, splice, fs } = this.x
+    const { features, backings, preload, splice, around, fs } = this.x
     return {
       ...this.options.status?.(),
       protocol: `7.${features.minor}`,
@@ -142,6 +146,7 @@ export class Session {
       passthrough: { enabled: backings.enabled, granted: backings.granted, refused: backings.refused },
       preloaded: preload.given,
       spliced: splice.given,
+      readAround: around.given,
       memory: process.memoryUsage.rss(),
       engine: fs.status?.() ?? {},
     }
@@ -205,6 +210,11 @@ export class Session {
       }
       this.serve(n)
     }
+  }
+
+  /** Call once the helpers have ended. */
+  close(): void {
+    this.x.around.close()
   }
 
   /** The size of the next request; -ENODEV at the end. */

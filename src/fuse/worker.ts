@@ -56,6 +56,7 @@ function serve(
     () => waitReadable(fd, 0) !== 0,
   )
   let device: FuseDevice | undefined
+  let session: Session | undefined
   try {
     device = new FuseDevice(
       fd,
@@ -68,7 +69,7 @@ function serve(
         (message) => post({ type: 'notify', message }),
       ),
     )
-    const session = new Session(fs, device, {
+    session = new Session(fs, device, {
       ...caching,
       timeout: options.timeout,
       unchecked: isUnchecked(options),
@@ -95,7 +96,7 @@ function serve(
   } finally {
     if (device === undefined) closeSync(fd)
     else device.close()
-    void helpers.close()
+    void helpers.close().then(() => session?.close())
   }
 }
 

@@ -2,6 +2,7 @@
 
 import {
   ENOSYS,
+  F_DUPFD_CLOEXEC,
   FICLONE,
   O_CLOEXEC,
   RESOLVE_BENEATH,
@@ -15,6 +16,7 @@ const c = {
   openat: bind('int openat(int, const void *, int, uint32_t)'),
   close: bind('int close(int)'),
   dup3: bind('int dup3(int, int, int)'),
+  fcntl: bind('int fcntl(int, int, int)'),
   pread: bind('long pread64(int, void *, size_t, int64_t)'),
   pwrite: bind('long pwrite64(int, const void *, size_t, int64_t)'),
   ftruncate: bind('int ftruncate64(int, int64_t)'),
@@ -53,6 +55,9 @@ export function openBeneath(dirfd: number, path: string, flags: number): Result 
 }
 
 export const close = (fd: number): Result => result(c.close(fd))
+
+/** Another descriptor of the same open file: F_DUPFD_CLOEXEC of fcntl(2). */
+export const duplicate = (fd: number): Result => result(c.fcntl(fd, F_DUPFD_CLOEXEC, 0))
 
 /** Makes descriptor `to` refer to the open file of `from`, atomically: dup3(2). */
 export const replace = (from: number, to: number): Result => result(c.dup3(from, to, O_CLOEXEC))

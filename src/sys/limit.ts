@@ -1,5 +1,6 @@
 /** What this process may use: getrlimit(2), and the table of its descriptors. */
 
+import { F_DUPFD_CLOEXEC } from '../abi/linux.js'
 import { close } from './file.js'
 import { bind, bindAsync } from './libc.js'
 
@@ -7,7 +8,6 @@ const getrlimit = bind('int getrlimit(int, void *)')
 const RLIMIT_NOFILE = 7
 
 const fcntl = bindAsync('int fcntl(int, int, int)')
-const F_DUPFD_CLOEXEC = 1030
 const STDIN = 0
 
 /** How many descriptors there is room for without waiting, where the limit allows as many. */

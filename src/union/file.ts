@@ -128,6 +128,13 @@ export function source(core: Core, id: NodeId, fh: Fh): Result {
   return node?.isRegular ? core.unopened.fd(core, node) : -ESTALE
 }
 
+/** The same for a file whose data are in a lower: until it is opened to write or truncated nothing changes them. */
+export function steadySource(core: Core, id: NodeId, fh: Fh): Result {
+  const node = core.node(id)
+  if (node === undefined || node.inUpper || node.adrift) return -EBADF
+  return node.handles?.some((handle) => writes(handle.flags)) ? -EBADF : source(core, id, fh)
+}
+
 export function read(core: Core, id: NodeId, fh: Fh, dst: Buffer, pos: number): Result {
   const fd = source(core, id, fh)
   return fd < 0 ? fd : sys.pread(fd, dst, pos)

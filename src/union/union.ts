@@ -202,6 +202,10 @@ export class Union implements Filesystem {
     return file.source(this.core, id, fh)
   }
 
+  steadySource(id: NodeId, fh: Fh): Result {
+    return file.steadySource(this.core, id, fh)
+  }
+
   write(_id: NodeId, fh: Fh, src: Buffer, pos: number, outsider: Caller | undefined, late: boolean): Result {
     return file.write(this.core, fh, src, pos, outsider, late)
   }

@@ -52,6 +52,8 @@ export function parse(reply: Buffer): Answer {
 
 /** A kernel of a test: hands out queued requests, keeps replies, and is gone when the queue is empty. */
 export class FakeKernel implements Device {
+  constructor(readonly fd: number) {}
+
   readonly queue: Buffer[] = []
   readonly sent: Buffer[] = []
   readonly registered: number[] = []
@@ -115,13 +117,15 @@ export const initRequest = (major = 7, minor = 45, flags = ALL, flags2 = ALL): B
 
 /** A session over the memory filesystem and a kernel of the test's. */
 export class Bench {
-  readonly kernel = new FakeKernel()
+  readonly kernel: FakeKernel
   readonly fs: MemFs
   readonly session: Session
   readonly log: string[] = []
 
-  constructor(options: Partial<SessionOptions> = {}, fs = new MemFs()) {
+  /** @param device what helper threads write to */
+  constructor(options: Partial<SessionOptions> = {}, fs = new MemFs(), device = -1) {
     this.fs = fs
+    this.kernel = new FakeKernel(device)
     this.session = new Session(fs, this.kernel, {
       timeout: 1e9,
       writeback: false,
