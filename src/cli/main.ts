@@ -26,6 +26,11 @@ export const COMMANDS: Readonly<Record<string, Row>> = {
     describe: 'unmount, and wait until all is written',
     load: async () => (await import('./umount.js')).command,
   },
+  host: {
+    usage: 'host',
+    describe: 'serve the mounts of this user from one process',
+    load: async () => (await import('./host.js')).command,
+  },
   list: {
     usage: 'list',
     describe: 'list the mounts of layerfs',

@@ -11,7 +11,7 @@ export async function report(command: () => Promise<number>): Promise<void> {
 }
 
 /** One line for what went wrong; the stack too where it is a defect of ours. */
-function lineOf(error: unknown): string {
+export function lineOf(error: unknown): string {
   if (error instanceof LayerfsError) return error.message.replaceAll('\n', ' ')
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

@@ -2,7 +2,7 @@
  * The command `fuse-layerfs`: called as fuse-overlayfs is, by container engines and by hand. What it does not know it
  * tells and ignores; `layerfs mount` is the strict one.
  */
-import { absolute } from '../cli/flags.js'
+import { absolute, type MountCommand } from '../cli/flags.js'
 import { version } from '../cli/version.js'
 import { compatOptions } from './options.js'
 import { readWords } from './words.js'
@@ -39,13 +39,23 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
+/** What a command line asks for that does not ask for text, and what is to be said of it. @throws LayerfsError */
+export function compatCommand(argv: readonly string[]): { command: MountCommand; said: string[] } {
+  const words = readWords(argv)
+  const { options, ignored } = compatOptions(words)
+  return {
+    command: { options: absolute(options), foreground: words.foreground || options.debug },
+    said: ignored.map((word) => `unknown argument ignored: ${word}`),
+  }
+}
+
 async function run(argv: readonly string[]): Promise<number> {
   const words = readWords(argv)
   if (words.help) process.stdout.write(HELP)
   if (words.version) process.stdout.write(`${PROGRAM}: version ${version()}\n`)
   if (words.help || words.version) return 0
-  const { options, ignored } = compatOptions(words)
-  for (const word of ignored) process.stderr.write(`unknown argument ignored: ${word}\n`)
+  const { command, said } = compatCommand(argv)
+  for (const line of said) process.stderr.write(`${line}\n`)
   const { start } = await import('../cli/start.js')
-  return start({ options: absolute(options), foreground: words.foreground || options.debug })
+  return start(command)
 }

@@ -1,7 +1,7 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 
 /** How long a thread that has nothing to serve is kept, milliseconds. */
-const KEEP_MS = 10_000
+let keepMs = 10_000
 /** How many are kept: as many as the tests that a runner has under way at once. */
 const KEPT = 5
 
@@ -17,6 +17,11 @@ const start = (): Worker => new Worker(WORKER, { execArgv: [], env: SHARE_ENV })
 /** Has a thread load the engine, to be taken soon. It does not keep the process alive. */
 export function prepareThread(): void {
   if (spares.length === 0) keep(start(), undefined)
+}
+
+/** Threads that have served stay for good: V8 has compiled in them what a new one would run slowly at first. */
+export function keepThreads(): void {
+  keepMs = Number.POSITIVE_INFINITY
 }
 
 /** A thread that waits to be told what to serve: a spare one, or a new one. */
@@ -35,11 +40,7 @@ export function returnThread(thread: Worker): void {
     void thread.terminate()
     return
   }
-  const timer = setTimeout(() => {
-    drop(thread)
-    void thread.terminate()
-  }, KEEP_MS)
-  timer.unref()
+  const timer = Number.isFinite(keepMs) ? setTimeout(() => end(thread), keepMs).unref() : undefined
   keep(thread, timer)
 }
 
@@ -47,6 +48,11 @@ function keep(thread: Worker, timer: NodeJS.Timeout | undefined): void {
   thread.unref()
   thread.once('error', () => drop(thread))
   spares.push({ thread, timer })
+}
+
+function end(thread: Worker): void {
+  drop(thread)
+  void thread.terminate()
 }
 
 function drop(thread: Worker): void {
