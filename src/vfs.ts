@@ -311,6 +311,8 @@ export interface Filesystem {
    * @param whole the request needs all that a directory is merged from; else its own attributes are enough
    */
   reachable?(node: NodeId, since: number, whole: boolean): Result
+  /** Closes descriptors that can be opened again, where the process has no more to spare. @returns whether there were any */
+  closeSome?(): boolean
   /** Lends the engine helper threads. Called once, before the first request, where the transport has any. */
   employ?(helpers: Helpers): void
   /** What the engine tells about itself in `layerfs.status`: layers, caches, copy-ups. Must survive JSON. */

@@ -1,6 +1,17 @@
 import * as F from '../abi/fuse.js'
 import { XATTR_RELOAD, XATTR_RESET } from '../abi/layerfs.js'
-import { EACCES, EAGAIN, EINTR, EIO, ENODEV, ENOENT, ENOSYS, EOPNOTSUPP, EPROTO } from '../abi/linux.js'
+import {
+  EACCES,
+  EAGAIN,
+  EINTR,
+  EIO,
+  EMFILE,
+  ENODEV,
+  ENOENT,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPROTO,
+} from '../abi/linux.js'
 import { errnoName, errnoText, LayerfsError } from '../errors.js'
 import { type Filesystem, PARKED, type Result } from '../vfs.js'
 import { type BackingDevice, Backings } from './backing.js'
@@ -270,7 +281,8 @@ export class Session {
     if (this.options.onlyRootAnd !== undefined && this.denied()) return -EACCES
     try {
       if (this.waits(op, came)) return PARKED
-      const r = op.run(x)
+      let r = op.run(x)
+      if (r === -EMFILE && x.fs.closeSome?.()) r = op.run(x)
       return r === -ENOSYS && !mayLack(op) ? -EOPNOTSUPP : r
     } catch (error) {
       const what = error instanceof Error ? (error.stack ?? error.message) : String(error)

@@ -1,7 +1,7 @@
 /** Directories within layers, and the bounded cache of descriptors through which everything in them is reached. */
 
 import { LRUCache } from 'lru-cache'
-import { EACCES, EPERM, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../abi/linux.js'
+import { EACCES, EMFILE, EPERM, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../abi/linux.js'
 import { close, open } from '../sys/file.js'
 import { DESCRIPTOR_ROOM, openFileLimit } from '../sys/limit.js'
 import type { Name, Result } from '../vfs.js'
@@ -17,6 +17,16 @@ const cache = new LRUCache<Loc, number>({
     close(fd)
   },
 })
+
+/**
+ * Closes the half of them that has not been asked for longest: other mounts of this process may leave fewer than this cache may have.
+ * @returns whether there were any
+ */
+export function closeSome(): boolean {
+  const some = Math.ceil(cache.size / 2)
+  for (let i = 0; i < some; i++) cache.pop()
+  return some > 0
+}
 
 /** Who has been asked for last: the cache need not be told that it is used again. */
 let latest: Loc | undefined
@@ -74,7 +84,8 @@ export class Loc {
     if (covered !== undefined && this.path() === covered.path) return covered.fd
     const up = this.parent.fd()
     if (up < 0) return up
-    const fd = this.open(up)
+    let fd = this.open(up)
+    if (fd === -EMFILE && closeSome()) fd = this.open(up)
     if (fd >= 0) {
       this.cached = fd
       cache.set(this, fd)

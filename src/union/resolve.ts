@@ -159,6 +159,7 @@ function merge(stack: Stack, places: readonly Loc[], name: Name, out: Found, all
           ? { loc: rest[0] as Loc, name: looked, path }
           : nextDirectory(rest, looked)
     if (next === undefined) return 0
+    if (typeof next === 'number') return next
     here = next.loc
     looked = next.name
     path = next.path
@@ -181,36 +182,42 @@ interface Place {
   path: Name | undefined
 }
 
-/** The next directory by this name; undefined where there is none or something else ends the merge. Fills `below`. */
-function nextDirectory(locs: readonly Loc[], name: Name): Place | undefined {
+/** The next directory by this name; undefined where there is none or something else ends the merge; -errno. Fills `below`. */
+function nextDirectory(locs: readonly Loc[], name: Name): Place | Result | undefined {
   for (const loc of locs) {
     const found = directoryAt(loc, name)
-    if (found === 'yes') return { loc, name, path: undefined }
-    if (found === 'end') return undefined
+    if (found === MERGES) return { loc, name, path: undefined }
+    if (found !== LACKS) return found === ENDS ? undefined : found
   }
   return undefined
 }
 
 /** The same by a path from the root of each layer below `layer`. */
-function nextByPath(stack: Stack, layer: Layer, path: Name): Place | undefined {
+function nextByPath(stack: Stack, layer: Layer, path: Name): Place | Result | undefined {
   let known = path
   for (const candidate of stack.layers.slice(stack.layers.indexOf(layer) + 1)) {
     const walked = walkRedirect(candidate, known)
     known = walked.path
     if (walked.loc !== undefined) {
       const found = directoryAt(walked.loc, walked.name)
-      if (found === 'yes') return { loc: walked.loc, name: walked.name, path: known }
-      if (found === 'end') return undefined
+      if (found === MERGES) return { loc: walked.loc, name: walked.name, path: known }
+      if (found !== LACKS) return found === ENDS ? undefined : found
     }
     if (walked.stop) return undefined
   }
   return undefined
 }
 
-function directoryAt(loc: Loc, name: Name): 'yes' | 'no' | 'end' {
+const LACKS = 0
+const MERGES = 1
+const ENDS = 2
+
+/** Whether a directory of this name is there to be merged, or something else that ends the merge. @returns LACKS, MERGES, ENDS or -errno */
+function directoryAt(loc: Loc, name: Name): Result {
   const fd = loc.fd()
-  if (fd < 0) return 'no'
+  if (fd < 0) return isAbsent(fd) ? LACKS : fd
   const r = isOciMark(loc, name) ? -ENOENT : statAt(fd, name, below)
-  if (r < 0) return r === -ENAMETOOLONG || !hasOciWhiteout(loc, name) ? 'no' : 'end'
-  return (below.mode & S_IFMT) === S_IFDIR ? 'yes' : 'end'
+  if (r === -ENAMETOOLONG) return LACKS
+  if (r < 0) return !isAbsent(r) ? r : hasOciWhiteout(loc, name) ? ENDS : LACKS
+  return (below.mode & S_IFMT) === S_IFDIR ? MERGES : ENDS
 }

@@ -39,7 +39,7 @@ import * as file from './file.js'
 import { flags } from './flags.js'
 import { InodeNumbers } from './ino.js'
 import type { Layer, UnionOptions } from './layer.js'
-import { openDirectories } from './loc.js'
+import { closeSome, openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir } from './node.js'
 import { readLinkIn } from './override.js'
@@ -321,6 +321,10 @@ export class Union implements Filesystem {
 
   reload(): Result {
     return this.opened.ephemeral !== undefined ? reload(this.core, this.root) : -EPERM
+  }
+
+  closeSome(): boolean {
+    return closeSome()
   }
 
   employ(helpers: Helpers): void {
