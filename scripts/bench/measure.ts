@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Data } from './data.js'
+import { Hosts } from './hosts.js'
 import { must, shell, USER } from './run.js'
 import { mount, type System, unmount } from './systems.js'
 import type { Workload } from './workloads.js'
@@ -101,12 +102,14 @@ export function rssOf(pid: number, field: 'VmHWM' | 'VmRSS' = 'VmHWM'): number {
 
 export class Bench {
   private readonly requests = new Requests()
+  private readonly hosts: Hosts
   private readonly scratch: string
 
   constructor(
     private readonly data: { root: Data; user: Data },
     under: string,
   ) {
+    this.hosts = new Hosts(under)
     this.scratch = join(under, `run-${process.pid}`)
   }
 
@@ -116,6 +119,7 @@ export class Bench {
 
   close(): void {
     this.requests.close()
+    this.hosts.end()
     rmSync(this.scratch, { recursive: true, force: true })
   }
 
@@ -129,16 +133,21 @@ export class Bench {
     must(
       `rm -rf ${this.scratch} && mkdir -p ${upper} ${work} ${mnt} ${out} && chown -R ${owner}: ${this.scratch}`,
     )
-    const ready = mount(system, {
-      ...data.stack(workload.stack),
-      upper,
-      work,
-      mnt,
-      writes: workload.writes,
-      withoutUpper: workload.withoutUpper,
-    })
+    const host = system.hosted ? this.hosts.of(system.asUser) : undefined
+    const served = host?.show()
+    let ready: number
     try {
-      const pid = system.mounts ? daemonOf(mnt) : undefined
+      const { writes, withoutUpper } = workload
+      ready = mount(
+        system,
+        { ...data.stack(workload.stack), upper, work, mnt, writes, withoutUpper },
+        host?.env,
+      )
+    } finally {
+      host?.hide()
+    }
+    try {
+      const pid = served ?? (system.mounts ? daemonOf(mnt) : undefined)
       if (system.mounts) {
         const connection = connectionOf(mnt)
         if (connection.fuse) this.requests.watch(connection.number)

@@ -90,8 +90,11 @@ export const COMPARED: readonly [of: string, to: string][] = [
   ['layerfs', 'overlayfs'],
   ['layerfs', 'unionfs-fuse'],
   ['layerfs', 'mergerfs'],
+  ['layerfs-host', 'fuse-overlayfs'],
+  ['layerfs-host', 'layerfs'],
   ['layerfs-native', 'fuse-overlayfs'],
   ['layerfs-user', 'fuse-overlayfs-user'],
+  ['layerfs-host-user', 'fuse-overlayfs-user'],
 ]
 
 const short = (n: number | undefined, digits = 0): string => (n === undefined ? '-' : n.toFixed(digits))

@@ -25,6 +25,8 @@ export interface System {
   /** Whether files of lowers can be changed and removed. */
   copiesUp: boolean
   command(p: Place): string[]
+  /** Mounted by a `layerfs host`, which serves other rounds too. */
+  hosted?: true
   /** Reaches its end with `umount`, else by removing the directory. */
   mounts: boolean
 }
@@ -112,9 +114,11 @@ export function systems(against: readonly string[]): System[] {
     },
     layerfs('layerfs', false, ROOT),
     ...against.map((checkout) => layerfs(`layerfs@${checkout}`, false, checkout)),
+    { ...layerfs('layerfs-host', false, ROOT), hosted: true },
     layerfs('layerfs-native', false, ROOT, ['--transport', 'fuse-native']),
     fuseOverlayfs('fuse-overlayfs-user', true),
     layerfs('layerfs-user', true, ROOT),
+    { ...layerfs('layerfs-host-user', true, ROOT), hosted: true },
     ...against.map((checkout) => layerfs(`layerfs-user@${checkout}`, true, checkout)),
   ]
 }
@@ -130,9 +134,9 @@ export function check(chosen: readonly System[]): void {
   }
 }
 
-/** @returns milliseconds until it was ready. @throws Error */
-export function mount(system: System, place: Place): number {
-  const ran = run(system.command(place), { asUser: system.asUser })
+/** @param env for its command. @returns milliseconds until it was ready. @throws Error */
+export function mount(system: System, place: Place, env: Record<string, string> = {}): number {
+  const ran = run(system.command(place), { asUser: system.asUser, env })
   if (!ran.ok) throw new Error(`${system.name} does not mount: ${ran.said}`)
   return ran.ms
 }
