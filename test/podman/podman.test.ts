@@ -38,12 +38,14 @@ beforeAll(async () => {
 afterAll(() => staged?.remove())
 
 test.each([
-  ['root', 50],
-  ['rootless', 52],
-  ['masked', 19],
-])('%s', { timeout: LIMIT_MS + 10_000 }, async (mode, steps) => {
+  ['root', 50, {}],
+  ['rootless', 52, {}],
+  ['masked', 19, {}],
+  ['root', 14, { HOST: '1', QUICK: '1' }],
+  ['rootless', 14, { HOST: '1', QUICK: '1' }],
+])('%s: %d steps', { timeout: LIMIT_MS + 10_000 }, async (mode, steps, more) => {
   const { status, output } = await run(['bash', 'scripts/podman', mode], {
-    env: { ...process.env, SUITE: staged.dir },
+    env: { ...process.env, SUITE: staged.dir, ...more },
     timeoutMs: LIMIT_MS,
   })
   expect(status, output).toBe(0)
