@@ -1,26 +1,38 @@
 /** `layerfs host`: one process that serves the mounts which others ask for. */
+import { closeSync } from 'node:fs'
 import { compatCommand } from '../compat/main.js'
 import { exitCodeOf } from '../errors.js'
 import { keepThreads, prepareThread } from '../fuse/thread.js'
 import { type Mount, mount } from '../mount.js'
+import type { MountOptions } from '../options.js'
 import { type Call, Calls } from './calls.js'
 import { type Command, print } from './command.js'
 import { type MountCommand, readMountFlags } from './flags.js'
 import { lineOf } from './report.js'
+import { openLog } from './start.js'
 import { compileSoon } from './tiering.js'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
-/** What a call asks for, and what is to be said of it; undefined where it is for a process of its own. */
-function read({ cwd, program, words }: Call): { asked: MountCommand; said: string[] } | undefined {
-  process.chdir(cwd)
+interface Asked extends MountCommand {
+  /** Lines for who asks, though all is well. */
+  said: string[]
+}
+
+/**
+ * What a call asks for; undefined where it takes a process of its own.
+ * @throws LayerfsError for words that are wrong
+ */
+function read({ cwd, program, words }: Call): Asked | undefined {
   try {
-    if (program === 'layerfs') {
-      const asked = readMountFlags(words.slice(1))
-      return asked === undefined ? undefined : { asked, said: [] }
-    }
-    const { command, said } = compatCommand(words)
-    return { asked: command, said }
+    process.chdir(cwd)
+  } catch {
+    return undefined
+  }
+  try {
+    const asked = program === 'layerfs' ? readMountFlags(words.slice(1)) : compatCommand(words)
+    if (asked === undefined || asked.foreground || asked.readyFd !== undefined) return undefined
+    return asked.options.transport === 'fuse-native' ? undefined : { said: [], ...asked }
   } finally {
     process.chdir('/')
   }
@@ -29,33 +41,33 @@ function read({ cwd, program, words }: Call): { asked: MountCommand; said: strin
 class Host {
   private readonly mounts = new Set<Mount>()
 
-  /** Mounts what a launcher asks for, and has it end. */
+  /** Does what a launcher asks for, and has it end. */
   async take(call: Call): Promise<void> {
     try {
-      const understood = read(call)
-      const { asked, said = [] } = understood ?? {}
-      if (
-        asked === undefined ||
-        asked.foreground ||
-        asked.readyFd !== undefined ||
-        asked.options.transport === 'fuse-native'
-      ) {
+      const asked = read(call)
+      if (asked === undefined) {
         call.answer('own')
         return
       }
-      const mounted = await mount(asked.options)
-      // The next one finds a thread that has loaded the engine.
-      prepareThread()
-      compileSoon()
-      this.mounts.add(mounted)
-      void mounted.closed.then(() => this.mounts.delete(mounted))
-      if (!call.answer(0, said)) await mounted.unmount()
+      const mounted = await this.mount(asked.options)
+      if (!call.answer(0, asked.said)) await mounted.unmount()
     } catch (error) {
-      const isCompat = call.program !== 'layerfs'
-      call.answer(isCompat ? 1 : exitCodeOf(error), [`${call.program}: ${lineOf(error)}`])
+      call.answer(call.program === 'layerfs' ? exitCodeOf(error) : 1, [`${call.program}: ${lineOf(error)}`])
     }
   }
 
+  private async mount(options: MountOptions): Promise<Mount> {
+    if (options.log !== undefined) closeSync(openLog(options.log))
+    const mounted = await mount(options)
+    this.mounts.add(mounted)
+    void mounted.closed.then(() => this.mounts.delete(mounted))
+    // The next one finds a thread that has loaded the engine.
+    prepareThread()
+    compileSoon()
+    return mounted
+  }
+
+  /** Unmounts all. What is in use stays, unless `lazy`. */
   async end(lazy: boolean): Promise<void> {
     for (const mounted of this.mounts)
       await mounted.unmount({ lazy }).catch((error: unknown) => {
@@ -63,10 +75,7 @@ class Host {
       })
   }
 
-  get isEmpty(): boolean {
-    return this.mounts.size === 0
-  }
-
+  /** Once the last mount is gone. */
   async settled(): Promise<void> {
     while (this.mounts.size > 0) await Promise.all([...this.mounts].map((mounted) => mounted.closed))
   }

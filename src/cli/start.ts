@@ -122,7 +122,8 @@ async function background(options: MountOptions): Promise<void> {
   daemon.unref()
 }
 
-function openLog(path: string): number {
+/** @throws LayerfsError IO */
+export function openLog(path: string): number {
   try {
     return openSync(path, 'a', 0o640)
   } catch (error) {

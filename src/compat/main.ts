@@ -40,11 +40,12 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 /** What a command line asks for that does not ask for text, and what is to be said of it. @throws LayerfsError */
-export function compatCommand(argv: readonly string[]): { command: MountCommand; said: string[] } {
+export function compatCommand(argv: readonly string[]): MountCommand & { said: string[] } {
   const words = readWords(argv)
   const { options, ignored } = compatOptions(words)
   return {
-    command: { options: absolute(options), foreground: words.foreground || options.debug },
+    options: absolute(options),
+    foreground: words.foreground || options.debug,
     said: ignored.map((word) => `unknown argument ignored: ${word}`),
   }
 }
@@ -54,7 +55,7 @@ async function run(argv: readonly string[]): Promise<number> {
   if (words.help) process.stdout.write(HELP)
   if (words.version) process.stdout.write(`${PROGRAM}: version ${version()}\n`)
   if (words.help || words.version) return 0
-  const { command, said } = compatCommand(argv)
+  const { said, ...command } = compatCommand(argv)
   for (const line of said) process.stderr.write(`${line}\n`)
   const { start } = await import('../cli/start.js')
   return start(command)
