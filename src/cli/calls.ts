@@ -5,6 +5,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import {
+  closeSync,
   constants,
   lstatSync,
   mkdirSync,
@@ -18,7 +19,8 @@ import {
 } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { LayerfsError } from '../errors.js'
+import { ENXIO } from '../abi/linux.js'
+import { errnoOf, LayerfsError } from '../errors.js'
 import { geteuid } from '../sys/thread.js'
 
 /** What a launcher was called with. */
@@ -72,8 +74,19 @@ function hostOf(dir: string, name: string): number | undefined {
 
 /** Removes what a host or a launcher that was killed has left. */
 function removeLeft(dir: string, name: string): void {
-  const [, pid = ''] = /^(?:(?:call|new)-)?(\d+)(?:\.\d+)?$/.exec(name) ?? []
-  if (pid !== '' && startOf(Number(pid)) === undefined) rmSync(join(dir, name), { force: true })
+  const path = join(dir, name)
+  const [, pid] = /^(?:call|new)-(\d+)/.exec(name) ?? []
+  if (pid === undefined ? isUnheard(path) : startOf(Number(pid)) === undefined) rmSync(path, { force: true })
+}
+
+/** Whether no process, of this PID namespace or another, has a FIFO open to read. */
+function isUnheard(fifo: string): boolean {
+  try {
+    closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW))
+    return false
+  } catch (error) {
+    return errnoOf(error) === ENXIO
+  }
 }
 
 /** When a process that runs started, in ticks since the machine did: with its number it tells it from all others. */
