@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { must, shell, USER } from './run.js'
+import { must, shell, USER, wordsFor } from './run.js'
 
 const COMMAND = join(import.meta.dirname, '../../bin/layerfs')
 
@@ -47,9 +47,8 @@ class Host {
       mkdirSync(this.runtime, { recursive: true, mode: 0o700 })
       must(`chown ${USER}: ${this.runtime}`)
     }
-    const words = this.asUser ? ['setpriv', '--reuid', USER, '--regid', USER, '--init-groups'] : []
-    const [file = '', ...more] = [...words, COMMAND, 'host']
-    this.child = spawn(file, more, { stdio: 'ignore', env: { ...process.env, ...this.env } })
+    const [file = '', ...words] = wordsFor([COMMAND, 'host'], this.asUser)
+    this.child = spawn(file, words, { stdio: 'ignore', env: { ...process.env, ...this.env } })
     for (let tries = 0; tries < 100; tries++) {
       if (existsSync(this.place) && readdirSync(this.place).some((name) => name.startsWith(`${this.pid}.`)))
         return

@@ -20,11 +20,13 @@ export interface How {
   env?: Readonly<Record<string, string>>
 }
 
+/** The words that run a program as root, who runs this, or as the plain user. */
+export const wordsFor = (program: readonly string[], asUser = false): string[] =>
+  asUser ? ['setpriv', '--reuid', USER, '--regid', USER, '--init-groups', ...program] : [...program]
+
 /** Runs a program and waits for it. */
 export function run(program: readonly string[], how: How = {}): Ran {
-  const words = how.asUser
-    ? ['setpriv', '--reuid', USER, '--regid', USER, '--init-groups', ...program]
-    : [...program]
+  const words = wordsFor(program, how.asUser)
   const began = performance.now()
   const child = spawnSync(words[0] as string, words.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],

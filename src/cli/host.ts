@@ -1,6 +1,7 @@
 /** `layerfs host`: one process that serves the mounts which others ask for. */
 import { closeSync } from 'node:fs'
 import { compatCommand } from '../compat/main.js'
+import { readWords } from '../compat/words.js'
 import { exitCodeOf } from '../errors.js'
 import { keepThreads, prepareThread } from '../fuse/thread.js'
 import { type Mount, mount } from '../mount.js'
@@ -9,10 +10,9 @@ import { type Call, Calls } from './calls.js'
 import { type Command, print } from './command.js'
 import { type MountCommand, readMountFlags } from './flags.js'
 import { lineOf } from './report.js'
+import { SIGNALS } from './serve.js'
 import { openLog } from './start.js'
 import { compileSoon } from './tiering.js'
-
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 interface Asked extends MountCommand {
   /** Lines for who asks, though all is well. */
@@ -30,7 +30,7 @@ function read({ cwd, program, words }: Call): Asked | undefined {
     return undefined
   }
   try {
-    const asked = program === 'layerfs' ? readMountFlags(words.slice(1)) : compatCommand(words)
+    const asked = program === 'layerfs' ? readMountFlags(words.slice(1)) : compatCommand(readWords(words))
     if (asked === undefined || asked.foreground || asked.readyFd !== undefined) return undefined
     return asked.options.transport === 'fuse-native' ? undefined : { said: [], ...asked }
   } finally {

@@ -3,8 +3,8 @@ import { type Mount, mount } from '../mount.js'
 import type { MountOptions } from '../options.js'
 import { compileSoon } from './tiering.js'
 
-/** SIGHUP comes to `--foreground` when its terminal goes away. */
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+/** What ends a mount. SIGHUP comes to `--foreground` when its terminal goes away. */
+export const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /**
  * Mounts, and unmounts at SIGTERM or SIGINT: all that is pending is written first. A second signal detaches a mount

@@ -5,7 +5,7 @@
 import { absolute, type MountCommand } from '../cli/flags.js'
 import { version } from '../cli/version.js'
 import { compatOptions } from './options.js'
-import { readWords } from './words.js'
+import { type CompatWords, readWords } from './words.js'
 
 const PROGRAM = 'fuse-layerfs'
 
@@ -39,9 +39,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** What a command line asks for that does not ask for text, and what is to be said of it. @throws LayerfsError */
-export function compatCommand(argv: readonly string[]): MountCommand & { said: string[] } {
-  const words = readWords(argv)
+/** What words that do not ask for text ask for, and what is to be said of them. @throws LayerfsError */
+export function compatCommand(words: CompatWords): MountCommand & { said: string[] } {
   const { options, ignored } = compatOptions(words)
   return {
     options: absolute(options),
@@ -55,7 +54,7 @@ async function run(argv: readonly string[]): Promise<number> {
   if (words.help) process.stdout.write(HELP)
   if (words.version) process.stdout.write(`${PROGRAM}: version ${version()}\n`)
   if (words.help || words.version) return 0
-  const { said, ...command } = compatCommand(argv)
+  const { said, ...command } = compatCommand(words)
   for (const line of said) process.stderr.write(`${line}\n`)
   const { start } = await import('../cli/start.js')
   return start(command)
