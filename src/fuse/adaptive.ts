@@ -16,6 +16,8 @@ const MISSES = TERM / 8
 const LATE = 4
 /** What another way has to take of the time that spinning takes: less is chance. */
 const WORTH_IT = 0.95
+/** Requests that move so many bytes of a file, on average, are best answered beside the caller: both copy at once. */
+const BULK = 64 * 1024
 /** What is longer between two requests is the caller's own pause, milliseconds. */
 const PAUSE_MS = 1
 
@@ -92,7 +94,8 @@ class Trial {
 
 /**
  * Spins, and tries the other ways for a term: yielding where a processor is idle, following where none is or spinning
- * finds nothing. What makes the requests come faster than spinning did, it keeps for a while.
+ * finds nothing. What makes the requests come faster than spinning did, it keeps for a while. Large reads and writes it
+ * always spins for.
  */
 export class Adaptive implements Waiter {
   private readonly spin: Spin
@@ -109,6 +112,8 @@ export class Adaptive implements Waiter {
   /** Requests until the next decision. */
   private left = TERM
   private lost = 0
+  /** Bytes that the term's requests have moved. */
+  private bytes = 0
 
   /** @param watched without it this thread does not yield */
   constructor(
@@ -135,9 +140,10 @@ export class Adaptive implements Waiter {
     return this.way.read(dst)
   }
 
-  heard(tid: number, now: number): void {
+  heard(tid: number, now: number, bytes: number): void {
     this.way.heard(tid, now)
     this.pace.heard(now)
+    this.bytes += bytes
     this.watched?.served()
     this.seen++
     this.left--
@@ -157,6 +163,10 @@ export class Adaptive implements Waiter {
     const { trial, seen } = this
     if (trial === undefined) this.spinning = pace
     else if (!trial.goesOn(seen, pace > this.spinning * WORTH_IT)) {
+      this.change(undefined)
+      return
+    }
+    if (this.bytes > TERM * BULK) {
       this.change(undefined)
       return
     }
@@ -183,6 +193,7 @@ export class Adaptive implements Waiter {
       this.way.enter()
     }
     this.left = TERM
+    this.bytes = 0
     this.spin.slept = this.yield.late = 0
     if (to === undefined) this.lost = preemptions()
   }

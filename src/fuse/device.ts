@@ -68,8 +68,8 @@ export class FuseDevice implements Device {
     return secondIsReadable(this.fd, event)
   }
 
-  heard(tid: number, now: number): void {
-    this.waiter.heard(tid, now)
+  heard(tid: number, now: number, bytes: number): void {
+    this.waiter.heard(tid, now, bytes)
   }
 
   backingOpen(fd: number): Result {

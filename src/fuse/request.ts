@@ -1,4 +1,4 @@
-import { IN, IN_HEADER } from '../abi/fuse.js'
+import { FUSE_READ, FUSE_WRITE, IN, IN_HEADER, READ_IN, WRITE_IN } from '../abi/fuse.js'
 import type { Caller, Name, NodeId } from '../vfs.js'
 
 /** Multiples of this have views made once. */
@@ -44,6 +44,12 @@ export class Request {
     caller.umask = 0
     this.size = n - IN_HEADER - v.getUint16(IN.extlen, true) * 8
     return n >= IN_HEADER && v.getUint32(IN.len, true) === n && this.size >= 0
+  }
+
+  /** How much of a file it reads or writes. */
+  get fileBytes(): number {
+    if (this.opcode === FUSE_READ) return this.u32(READ_IN.count)
+    return this.opcode === FUSE_WRITE ? this.u32(WRITE_IN.count) : 0
   }
 
   u32(at: number): number {

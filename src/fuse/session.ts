@@ -41,8 +41,8 @@ export interface Device extends BackingDevice {
   sendFile(head: Buffer, headBytes: number, fd: number, pos: number, count: number): Result
   /** Waits for a request or for `event` (eventfd(2)). @returns whether the event is there */
   endedBefore(event: number): boolean
-  /** Hears who sent the request just read, and when (performance.now). */
-  heard(tid: number, now: number): void
+  /** As `Waiter`. */
+  heard(tid: number, now: number, bytes: number): void
 }
 
 export interface SessionOptions {
@@ -259,7 +259,7 @@ export class Session {
       this.options.log(`a request of ${n} bytes has no header`)
       return
     }
-    this.device.heard(x.req.caller.pid, began)
+    this.device.heard(x.req.caller.pid, began, whole ? x.req.fileBytes : 0)
     const op = OPS[x.req.opcode]
     const line = this.options.debug && op !== undefined && whole ? describe(op, x) : undefined
     const result = whole ? this.handle(came ?? began) : op?.silent === true ? NO_REPLY : MALFORMED

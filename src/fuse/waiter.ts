@@ -18,8 +18,8 @@ export interface Waiter {
   enter(): Result
   /** Reads the next request. */
   read(dst: Buffer): Result
-  /** Hears who sent the request just read, and when (performance.now). */
-  heard(tid: number, now: number): void
+  /** Hears who sent the request just read, when (performance.now), and how many bytes of a file it moves. */
+  heard(tid: number, now: number, bytes: number): void
   /** Lets the thread run as it did before. */
   leave(): void
   /** The same, for good. */

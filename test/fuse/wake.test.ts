@@ -44,7 +44,7 @@ describe('a thread that finds out how to wait', () => {
   const answer = (requests: number): void => {
     for (let i = 0; i < requests; i++) {
       expect(wait.read(one)).toBe(1)
-      wait.heard(process.pid, performance.now())
+      wait.heard(process.pid, performance.now(), 0)
     }
   }
   const queue = (requests: number): void => void fs.writeSync(fd, Buffer.alloc(requests))
@@ -151,13 +151,13 @@ describe('a thread that leaves its processor to its caller', () => {
     expect(policy()).toBe('0')
   })
 
-  /** Answers queued requests, `apart` milliseconds one after the other. */
-  const serve = (requests: number, apart = 0.01): void => {
+  /** Answers queued requests, `apart` milliseconds one after the other, for `bytes` of a file each. */
+  const serve = (requests: number, apart = 0.01, bytes = 0): void => {
     fs.writeSync(fd, Buffer.alloc(requests))
     for (let i = 0; i < requests; i++) {
       expect(wait.read(one)).toBe(1)
       now += apart
-      wait.heard(process.pid, now)
+      wait.heard(process.pid, now, bytes)
     }
   }
   /** Who yields has hardly a turn where all processors are busy: hence no more of it than it takes. */
@@ -206,6 +206,15 @@ describe('a thread that leaves its processor to its caller', () => {
     watch.willing = false
     serve(8192)
     expect(policy()).toBe('0')
+  })
+
+  it('does not for large reads and writes, and stops when they come', () => {
+    serve(8192, 0.01, 128 * 1024)
+    expect(policy()).toBe('0')
+    settle()
+    serve(128, 0.005, 128 * 1024)
+    expect(policy()).toBe('0')
+    settle()
   })
 
   it('does not where no processor is idle', () => {
