@@ -1,5 +1,6 @@
 /** From options to what is asked of the kernel, and to what a mount tells of itself. */
 
+import { LayerfsError } from './errors.js'
 import { formatOptions, type MountOptions } from './options.js'
 import { CAP_SYS_ADMIN, geteuid, hasCapability, inFirstUserNamespace } from './sys/thread.js'
 
@@ -7,8 +8,10 @@ import { CAP_SYS_ADMIN, geteuid, hasCapability, inFirstUserNamespace } from './s
 export interface Caching {
   /** Written data stays in the page cache until flushed. */
   writeback: boolean
-  /** The kernel reads and writes backing files itself. */
+  /** The kernel reads and writes backing files itself, */
   passthrough: boolean
+  /** those of lowers beneath an upper too. */
+  lowers: boolean
   /** Where nothing can be written the kernel opens files itself, which spares more than passthrough does. */
   unopened: boolean
 }
@@ -16,17 +19,28 @@ export interface Caching {
 /**
  * Passthrough takes CAP_SYS_ADMIN in the first user namespace; where it can be had it does more than the writeback
  * cache, which it excludes.
+ *
+ * @throws LayerfsError UNSUPPORTED where it is asked for and cannot be had
  */
 export function cachingFor(options: MountOptions): Caching {
   const able = hasCapability(CAP_SYS_ADMIN) && inFirstUserNamespace()
-  const passthrough =
-    options.passthrough === 'on' || (options.passthrough === 'auto' && options.writeback !== 'on' && able)
+  const asked = asksForPassthrough(options)
+  if (asked && !able) {
+    const what = `passthrough=${options.passthrough} takes CAP_SYS_ADMIN outside user namespaces: mount as root, or leave it out`
+    throw new LayerfsError('UNSUPPORTED', what)
+  }
+  const passthrough = asked || (options.passthrough === 'auto' && options.writeback !== 'on' && able)
   return {
     passthrough,
-    unopened: options.passthrough !== 'on',
+    lowers: options.passthrough === 'all',
+    unopened: !asked,
     writeback: options.writeback !== 'off' && !passthrough,
   }
 }
+
+/** Whether a mount is to have passthrough or none be made. */
+export const asksForPassthrough = ({ passthrough }: MountOptions): boolean =>
+  passthrough === 'on' || passthrough === 'all'
 
 /** Whether nothing can be written: no upper, or asked for. */
 export const isReadOnly = (options: MountOptions): boolean =>

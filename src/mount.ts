@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { XATTR_RELOAD, XATTR_RESET } from './abi/layerfs.js'
-import { cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
+import { asksForPassthrough, cachingFor, isReadOnly, type MountStatus, statusOf } from './compose.js'
 import { type ErrorCode, LayerfsError } from './errors.js'
 import { Control, readStatus } from './fuse/control.js'
 import { KernelMount } from './fuse/kernel.js'
@@ -136,6 +136,10 @@ function ask(mountpoint: string): MountStatus {
 async function native(options: MountOptions, why: string): Promise<Mount> {
   const { mountNative } = await import('./native/index.js')
   const { compose } = await import('./engine.js')
+  if (asksForPassthrough(options)) {
+    const what = `fuse-native has no passthrough: use the kernel transport, or leave out passthrough=${options.passthrough}`
+    throw new LayerfsError('UNSUPPORTED', what)
+  }
   const caching = { ...cachingFor(options), passthrough: false, writeback: false }
   const fs = compose(options, caching)
   let about = statusOf(options, options.mountpoint, 'fuse-native', why)

@@ -74,7 +74,8 @@ export interface MountOptions extends StackOptions {
   /** How the session thread waits: `spin` asks for a while before it sleeps, `follow` goes to the caller's processor, `adaptive` does what pays. */
   wake: 'adaptive' | 'free' | 'follow' | 'spin' | 'yield'
   writeback: 'auto' | 'on' | 'off'
-  passthrough: 'auto' | 'on' | 'off'
+  /** `all`: large files of lowers too, which then stay as they are for who has them open (docs/semantics.md). */
+  passthrough: 'auto' | 'on' | 'off' | 'all'
   /** Log each request as a line. */
   debug: boolean
   /** File that the daemon's lines go to. */
@@ -289,7 +290,7 @@ const ROWS: ReadonlyMap<string, Row> = new Map(
     subtype: text('subtype', 'subtype'),
     wake: choice('wake', 'wake', same('adaptive', 'free', 'follow', 'spin', 'yield')),
     writeback: choice('writeback', 'writeback', same('auto', 'on', 'off')),
-    passthrough: choice('passthrough', 'passthrough', same('auto', 'on', 'off')),
+    passthrough: choice('passthrough', 'passthrough', same('auto', 'on', 'off', 'all')),
     debug: choice('debug', 'debug', YES_NO, 'on'),
     log: text('log', 'log'),
   }),

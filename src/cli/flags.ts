@@ -95,9 +95,12 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
     },
   ),
   writeback: row('Mount', 'MODE', 'let the kernel gather writes', { choices: ['auto', 'on', 'off'] }),
-  passthrough: row('Mount', 'MODE', 'let the kernel read and write files without the daemon', {
-    choices: ['auto', 'on', 'off'],
-  }),
+  passthrough: row(
+    'Mount',
+    'MODE',
+    'let the kernel read and write files without the daemon; all: large files of lowers too, which then stay as they are for who has them open',
+    { choices: ['auto', 'on', 'off', 'all'] },
+  ),
   foreground: row('Daemon', undefined, 'stay in the foreground until unmounted'),
   debug: row('Daemon', undefined, 'log each request as a line'),
   log: row('Daemon', 'FILE', 'append what the daemon has to say to FILE'),

@@ -5,7 +5,14 @@
 
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import { type Caching, cachingFor, isReadOnly, isUnchecked, statusOf } from '../compose.js'
+import {
+  asksForPassthrough,
+  type Caching,
+  cachingFor,
+  isReadOnly,
+  isUnchecked,
+  statusOf,
+} from '../compose.js'
 import { compose } from '../engine.js'
 import { LayerfsError } from '../errors.js'
 import { waitReadable, writeFd } from '../sys/device.js'
@@ -83,8 +90,8 @@ function serve(
       stopped: () => Atomics.load(cells, STOP) !== 0,
     })
     const features = session.init()
-    if (options.passthrough === 'on' && !features.passthrough) {
-      const what = 'this kernel has no FUSE passthrough (Linux 6.9): leave out passthrough=on'
+    if (asksForPassthrough(options) && !features.passthrough) {
+      const what = `this kernel has no FUSE passthrough (Linux 6.9): leave out passthrough=${options.passthrough}`
       throw new LayerfsError('UNSUPPORTED', what)
     }
     Atomics.store(cells, STATE, SERVING)

@@ -42,6 +42,7 @@ export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result
   }
   const workdir = core.workdir
   if (workdir === undefined) return -EROFS
+  if (node.parted) return -ESTALE
   const parent = node.parent
   if (parent === undefined) return node instanceof Dir ? -ESTALE : copyUpOrphan(core, workdir, node, data)
   const up = copyUp(core, parent)

@@ -44,6 +44,7 @@ import type { Core } from './core.js'
 import type { Handle } from './handles.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
+import { mayLend, part } from './lent.js'
 import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node, Stamp } from './node.js'
@@ -58,13 +59,16 @@ const MAX_PRELOAD = 128 * 1024
 
 /** Answers an open file. */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
-  const offers = core.policy.passthrough && staysPut(core, node)
+  const { passthrough, lowers } = core.policy
+  const offers = passthrough && staysPut(core, node)
   // Reading a file of the upper would change its access time, which opening does not.
   const unread = node.handles === undefined && !node.preloaded && !node.inUpper
-  const known = (offers || unread) && stat(fd, scratch) >= 0
+  const known = (offers || lowers || unread) && stat(fd, scratch) >= 0
+  const lent = known && mayLend(core, node, scratch)
+  if (lent) node.lent = true
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
-  out.backing = offers && !(known && hasSetId(scratch)) ? fd : -1
+  out.backing = lent || (offers && !(known && hasSetId(scratch))) ? fd : -1
   out.preload = unread && known && scratch.size <= MAX_PRELOAD ? scratch.size : 0
   node.preloaded = true
   return 0
@@ -90,7 +94,9 @@ export function open(
   if (!node.isRegular) return -ELOOP
   const truncate = (flags & O_TRUNC) !== 0
   if (writes(flags) || truncate) {
-    const r = copyUp(core, node, truncate ? 'none' : 'all')
+    let r = part(core, node)
+    if (r < 0) return r
+    r = copyUp(core, node, truncate ? 'none' : 'all')
     if (r < 0) return r
   }
   const wanted = ourFlags(flags)
@@ -110,7 +116,8 @@ export function open(
 export function openNode(core: Core, node: Node, flags: number): Result {
   if (node.adrift) {
     const fd = node.handles?.[0]?.fd ?? node.anchor
-    return fd < 0 ? -ENOENT : sys.open(-1, `/proc/self/fd/${fd}`, flags)
+    if (fd < 0) return node.parted ? -ESTALE : -ENOENT
+    return sys.open(-1, `/proc/self/fd/${fd}`, flags)
   }
   const dirfd = node.home.fd()
   if (dirfd < 0) return dirfd

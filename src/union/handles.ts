@@ -51,6 +51,7 @@ export class HandleTable {
     node.handles = node.handles?.filter((h) => h !== handle)
     if (node.handles?.length === 0) {
       node.handles = undefined
+      node.lent = false
       node.stamp = undefined
     }
   }

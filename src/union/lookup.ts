@@ -1,7 +1,6 @@
 /** Names to nodes: lookup, the attributes of a node, and its end. */
 
 import { DT_DIR, DT_UNKNOWN, ENAMETOOLONG, ENOENT, ESTALE, NAME_MAX, S_IFDIR, S_IFMT } from '../abi/linux.js'
-import { close } from '../sys/file.js'
 import { stat, statAt } from '../sys/stat.js'
 import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
@@ -9,7 +8,7 @@ import { readIndexed } from './index.js'
 import { adoptIndexed, joinUpper } from './links.js'
 import { type Listing, readListing } from './listing.js'
 import type { Loc } from './loc.js'
-import { addName, Dir, Node, removeName } from './node.js'
+import { addName, Dir, letGo, Node, removeName } from './node.js'
 import { directoryNumber, numberOf } from './origin.js'
 import { refine, statIn } from './override.js'
 import { Found, resolve, resolveListed } from './resolve.js'
@@ -207,11 +206,24 @@ function end(core: Core, node: Node): void {
     parents.push(node.parent)
     removeName(node, node.parent, node.name)
   }
-  if (node.anchor >= 0) {
-    close(node.anchor)
-    node.anchor = -1
-  }
+  letGo(node)
   core.unopened?.drop(node)
   core.table.remove(node)
   for (const parent of parents) if (parent.parent !== undefined || parent.removed) release(core, parent)
+}
+
+/** Takes a node, and all that is known beneath it, out of the tree. @returns how many open files it had */
+export function detach(core: Core, node: Node): number {
+  let orphans = node.handles?.length ?? 0
+  if (node instanceof Dir) {
+    for (const child of [...(node.children?.values() ?? [])]) orphans += detach(core, child)
+    core.dropListing(node)
+    for (const loc of node.locs) loc.drop()
+    node.removed = true
+  }
+  while (node.parent !== undefined) removeName(node, node.parent, node.name)
+  if (node.indexed !== undefined) node.container = node.indexed.loc
+  node.indexed = undefined
+  core.table.forgetLinks(node)
+  return orphans
 }

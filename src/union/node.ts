@@ -1,6 +1,7 @@
 /** Files and directories that the kernel knows: what each shows, where it stands, and who refers to it. */
 
 import { S_IFDIR, S_IFMT, S_IFREG } from '../abi/linux.js'
+import { close } from '../sys/file.js'
 import { type Attr, type JobId, type Name, type NodeId, ROOT } from '../vfs.js'
 import type { Handle } from './handles.js'
 import type { Listing } from './listing.js'
@@ -69,9 +70,13 @@ export class Node {
   handles: Handle[] | undefined
   /** The kernel has been given its pages, or has been able to read them. */
   preloaded = false
+  /** The kernel has been handed its file in a lower, and somebody has it open: see lent.ts. */
+  lent = false
+  /** Its name leads to another node by now, since it was written while lent. */
+  parted = false
   /** While open, where known or data has come late. */
   stamp: Stamp | undefined
-  /** A descriptor of a file that has no name left, or -1. It may be O_PATH. */
+  /** A descriptor of a file that has no name left, or -1. It may be O_PATH or for reading alone. */
   anchor = -1
   /** Last attributes of a file that lost its last name while nobody had it open. */
   epitaph: Attr | undefined
@@ -244,6 +249,12 @@ export function addName(node: Node, parent: Dir, name: Name, container: Loc): vo
     node.more ??= []
     node.more.push({ parent, name, container })
   }
+}
+
+/** Closes the descriptor by which a file without a name was kept. */
+export function letGo(node: Node): void {
+  if (node.anchor >= 0) close(node.anchor)
+  node.anchor = -1
 }
 
 /** The directory in a layer that holds a known name of a node. */

@@ -1,9 +1,21 @@
 /** unlink and rmdir: copy-up of the directory, then hide. */
 
-import { EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM } from '../abi/linux.js'
+import {
+  EISDIR,
+  ENOENT,
+  ENOTDIR,
+  ENOTEMPTY,
+  EPERM,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  S_IFLNK,
+} from '../abi/linux.js'
+import { open } from '../sys/file.js'
 import { Attr, Entry, type Name, type Result } from '../vfs.js'
 import { copyUp, copyUpName } from './copyup.js'
 import type { Core } from './core.js'
+import { openNode } from './file.js'
 import { keepsNames } from './flags.js'
 import { hide, type InUpper, lowerHas } from './hide.js'
 import { isCounted, leaveIndex } from './index.js'
@@ -98,6 +110,16 @@ export function writeEpitaph(node: Node): void {
   if (node.more !== undefined) return
   const attr = node.epitaph ?? new Attr()
   if (statRaw(node, attr) === 0) node.epitaph = attr
+}
+
+/**
+ * Keeps a held file open whose name another file is about to take, if the kernel knows it. Who looked the name up just before comes
+ * by the node, and must not find nothing there: rename(2) replaces a name without a moment in which it is missing.
+ */
+export function keepOpen(core: Core, node: Node): void {
+  if (node instanceof Dir || node.more !== undefined || node.lookups < 2 || node.anchor >= 0) return
+  if (node.isRegular) node.anchor = openNode(core, node, O_RDONLY)
+  else if (node.type === S_IFLNK) node.anchor = open(node.home.fd(), node.homeName, O_PATH | O_NOFOLLOW)
 }
 
 /** Takes a name that is gone from disk out of the tables. */

@@ -25,10 +25,10 @@ import { copyUp, raiseRenamed } from './copyup.js'
 import type { Core } from './core.js'
 import { lowerHas, writeOciWhiteout } from './hide.js'
 import type { Loc } from './loc.js'
-import { addName, Dir, type Node, removeName } from './node.js'
+import { addName, Dir, letGo, type Node, removeName } from './node.js'
 import { setOpaque } from './publish.js'
 import { lowerPath } from './redirect.js'
-import { bury, checkEmpty, hold, inUpperAt, prepareLoss, unhold, writeEpitaph } from './remove.js'
+import { bury, checkEmpty, hold, inUpperAt, keepOpen, prepareLoss, unhold, writeEpitaph } from './remove.js'
 import { markImpure } from './upperdir.js'
 import { isOciMark, isWhiteoutDevice } from './whiteout.js'
 import type { Workdir } from './workdir.js'
@@ -116,13 +116,19 @@ function move(core: Core, from: End, source: Node, to: End, target: Node | undef
   r = noteOrigin(core, from.parent, to.parent)
   if (r < 0) return r
   const inUpper = target === undefined ? 'nothing' : inUpperAt(target, to.parent, to.name)
-  if (target !== undefined) writeEpitaph(target)
+  if (target !== undefined) {
+    writeEpitaph(target)
+    keepOpen(core, target)
+  }
   if (target instanceof Dir && inUpper === 'directory') {
     r = clearForReplacement(core, target, to)
     if (r < 0) return r
   }
   r = renameInUpper(core.workdir as Workdir, from, to, source instanceof Dir, whiteout === 1)
-  if (r < 0) return r
+  if (r < 0) {
+    if (target !== undefined) letGo(target)
+    return r
+  }
   if (target !== undefined) bury(core, to.parent, to.name, target, inUpper)
   from.parent.listing?.remove(from.name)
   relocate(source, from, to)

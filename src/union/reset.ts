@@ -8,7 +8,8 @@ import { emptyDir } from '../sys/remove.js'
 import type { Name, Result } from '../vfs.js'
 import type { Core } from './core.js'
 import type { Loc } from './loc.js'
-import { Dir, type Node, removeName } from './node.js'
+import { detach } from './lookup.js'
+import { Dir } from './node.js'
 import { isOciMark } from './whiteout.js'
 
 /**
@@ -99,20 +100,4 @@ function upperNames(loc: Loc): Set<Name> | Result {
   })
   close(fd)
   return r < 0 ? r : names
-}
-
-/** Takes a node, and all that is known beneath it, out of the tree. @returns how many open files it had */
-function detach(core: Core, node: Node): number {
-  let orphans = node.handles?.length ?? 0
-  if (node instanceof Dir) {
-    for (const child of [...(node.children?.values() ?? [])]) orphans += detach(core, child)
-    core.dropListing(node)
-    for (const loc of node.locs) loc.drop()
-    node.removed = true
-  }
-  while (node.parent !== undefined) removeName(node, node.parent, node.name)
-  if (node.indexed !== undefined) node.container = node.indexed.loc
-  node.indexed = undefined
-  core.table.forgetLinks(node)
-  return orphans
 }

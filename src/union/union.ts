@@ -55,8 +55,10 @@ import { getxattr, listxattr, removexattr, setxattr } from './xattr.js'
 
 /** What the transport tells the engine about itself. */
 export interface Transport {
-  /** The kernel may be handed the files of the upper (FUSE_PASSTHROUGH). */
+  /** The kernel may be handed files that stay where they are (FUSE_PASSTHROUGH), */
   passthrough: boolean
+  /** and those of lowers that may yet be copied up. */
+  lowers?: boolean
 }
 
 /**
@@ -69,6 +71,7 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
   const privileged = opened.workdir?.namespace === 'trusted'
   const policy: Policy = {
     passthrough: transport.passthrough,
+    lowers: transport.lowers === true,
     redirect: privileged && (options.redirect === 'on' || options.redirect === 'auto'),
     metacopy: privileged && options.metacopy,
     durable: !options.volatile && opened.workdir?.inMemory !== true,
@@ -129,7 +132,7 @@ export class Union implements Filesystem {
     const node = this.core.node(id)
     if (node === undefined) return -ESTALE
     if (node.type !== S_IFLNK) return -EINVAL
-    if (node.adrift) return -ENOENT
+    if (node.adrift) return node.anchor < 0 ? -ENOENT : readLinkIn(node.container.layer, node.anchor, '', dst)
     const { home } = node
     const fd = home.fd()
     return fd < 0 ? fd : readLinkIn(home.layer, fd, node.homeName, dst)

@@ -49,6 +49,13 @@ describe('a plain user', () => {
     expect(ran.code).toBe(10)
   })
 
+  test.each(['on', 'all'])("with passthrough=%s, which is root's", (mode) => {
+    const ran = start('plain', bin('mount', '--passthrough', mode, ...stack(), d.mnt))
+    expect(ran.stderr).toMatch(/^layerfs: passthrough=\w+ takes CAP_SYS_ADMIN [^\n]+ leave it out\n$/)
+    expect(ran.code).toBe(17)
+    expect(mountsBelow(d.dir)).toEqual([])
+  })
+
   test('on a directory of another user', () => {
     fs.chownSync(d.mnt, 0, 0)
     const ran = start('plain', bin('mount', '--lower', d.base, d.mnt))

@@ -1,0 +1,146 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ESTALE, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../src/abi/linux.js'
+import { Opened, SetAttr } from '../../src/vfs.js'
+import { type Client, Errno } from './client.js'
+import { Stack } from './stacks.js'
+
+const LARGE = 256 * 1024
+const SMALL = 128 * 1024
+
+let s: Stack
+let c: Client
+const file = (name: string, size: number): void =>
+  fs.writeFileSync(path.join(s.lower, name), Buffer.alloc(size, 'o'))
+const start = (lowers = true): void => {
+  c = s.open({}, { passthrough: true, lowers })
+}
+beforeEach(() => {
+  s = new Stack()
+  file('large', LARGE)
+  file('small', SMALL)
+})
+afterEach(() => s.remove())
+
+/** Whether an open offers the kernel a file to read by itself. */
+function offers(name: string): boolean {
+  const out = new Opened()
+  const node = c.node(name)
+  expect(c.fs.open(c.caller, node, O_RDONLY, false, out)).toBe(0)
+  c.fs.release(node, out.fh)
+  return out.backing >= 0
+}
+
+/** What a call answers of which the kernel is to come again, and what it answers then. */
+function comesAgain(call: () => unknown): void {
+  let errno = 0
+  try {
+    call()
+  } catch (error) {
+    errno = error instanceof Errno ? error.errno : -1
+  }
+  expect(errno).toBe(ESTALE)
+  call()
+}
+
+describe('a file of a lower that the kernel reads by itself', () => {
+  it('is large, has one name, and is in no upper', () => {
+    file('linked', LARGE)
+    fs.linkSync(path.join(s.lower, 'linked'), path.join(s.lower, 'other'))
+    file('raised', LARGE)
+    start()
+    c.chmod('raised', 0o600)
+    expect(offers('large')).toBe(true)
+    expect(offers('small')).toBe(false)
+    expect(offers('linked')).toBe(false)
+    // One of the upper does not move, so nothing has to be parted.
+    const reader = c.open('raised', O_RDONLY)
+    const writer = c.open('raised', O_WRONLY)
+    expect(writer.node).toBe(reader.node)
+    c.release(reader)
+    c.release(writer)
+  })
+
+  it('is none unless asked for', () => {
+    start(false)
+    expect(offers('large')).toBe(false)
+  })
+
+  const changes: Record<string, () => unknown> = {
+    'opened to write': () => c.with('large', O_RDWR, (f) => c.pwrite(f, 'new')),
+    'opened with O_TRUNC': () => c.with('large', O_WRONLY | O_TRUNC, (f) => c.pwrite(f, 'new')),
+    truncated: () => c.setattr('large', Object.assign(new SetAttr(), { size: 3 })),
+    linked: () => c.link('large', 'second'),
+  }
+  for (const [what, change] of Object.entries(changes)) {
+    it(`stays as it is for who has it open when it is ${what}`, () => {
+      start()
+      const before = c.stat('large')
+      const reader = c.open('large', O_RDONLY)
+      comesAgain(change)
+      const after = c.entry('large')
+      expect(after.node).not.toBe(reader.node)
+      expect(after.attr.ino).toBe(before.ino)
+      expect(c.pread(reader, 3).toString()).toBe('ooo')
+      expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, nlink: 0 })
+      c.release(reader)
+      expect(fs.readFileSync(path.join(s.lower, 'large')).equals(Buffer.alloc(LARGE, 'o'))).toBe(true)
+    })
+  }
+
+  it('is not lent again once it was parted, so that a writer among readers has to come again once only', () => {
+    start()
+    const reader = c.open('large', O_RDONLY)
+    expect(() => c.open('large', O_WRONLY)).toThrow()
+    // The kernel forgets what it had asked for, and others read before the writer is back.
+    c.forgetAll()
+    expect(offers('large')).toBe(false)
+    const second = c.open('large', O_RDONLY)
+    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    expect(c.pread(second, 3).toString()).toBe('new')
+    expect(c.pread(reader, 3).toString()).toBe('ooo')
+    c.release(second)
+    c.release(reader)
+  })
+
+  it('is one file again once nobody has it open', () => {
+    start()
+    const reader = c.open('large', O_RDONLY)
+    c.release(reader)
+    c.with('large', O_WRONLY, (f) => {
+      expect(f.node).toBe(reader.node)
+      c.pwrite(f, 'new')
+    })
+    expect(c.text('large').slice(0, 4)).toBe('newo')
+  })
+
+  it('may have its mode changed, be moved and be removed while it is open', () => {
+    file('moved', LARGE)
+    start()
+    const reader = c.open('large', O_RDONLY)
+    c.chmod('large', 0o600)
+    c.rename('large', 'elsewhere')
+    comesAgain(() => c.with('elsewhere', O_WRONLY, (f) => c.pwrite(f, 'new')))
+    expect(c.stat('elsewhere').mode & 0o777).toBe(0o600)
+    expect(c.text('elsewhere').slice(0, 4)).toBe('newo')
+    c.release(reader)
+    const removed = c.open('moved', O_RDONLY)
+    c.unlink('moved')
+    expect(c.pread(removed, 3).toString()).toBe('ooo')
+    // Through /proc, where no name can be looked up again, there is no way to write it.
+    const out = new Opened()
+    expect(c.fs.open(c.caller, removed.node, O_RDWR, false, out)).toBe(-ESTALE)
+    c.release(removed)
+  })
+
+  it('leaves no node behind', () => {
+    start()
+    const nodes = c.status('nodes')
+    const reader = c.open('large', O_RDONLY)
+    comesAgain(() => c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new')))
+    c.release(reader)
+    c.forgetAll()
+    expect(c.status('nodes')).toBe(nodes)
+  })
+})
