@@ -16,7 +16,7 @@
  *   XFSTESTS       xfstests, configured and made, and its users fsgqa, fsgqa2; XFSTESTS_RUN is what runs of it
  *   SUITES_DIR     where layers lie; default the temporary directory. It should be a disk: tmpfs differs from one
  *
- *   --systems A,B  directory (the control), layerfs (the default), fuse-native, overlay, fuse-overlayfs, unionfs
+ *   --systems A,B  directory (the control), layerfs (the default), layerfs-all (passthrough=all), fuse-native, overlay, fuse-overlayfs, unionfs
  *   --layouts A,B  where the suite's directory lies: upper, lower, merged; all by default
  *
  * Prints a table and every failure. Exits 1 where layerfs failed something that the control, run beside it, did not.
@@ -109,7 +109,7 @@ function main(words: string[]): number {
         const row = over(suite, places[i] as string, system, layout)
         show(row)
         if (system === 'directory') control = row.score
-        if (system === 'layerfs')
+        if (system.startsWith('layerfs'))
           for (const test of row.score.failed.keys()) if (!control?.failed.has(test)) worse++
       }
     }

@@ -94,7 +94,7 @@ function fsx(installed: string, place: Place): Score {
 function fsstress(installed: string, place: Place): Score {
   const score: Score = { ran: 0, failed: new Map() }
   const readers: readonly System[] =
-    place.system === 'layerfs' || place.system === 'overlay'
+    place.system.startsWith('layerfs') || place.system === 'overlay'
       ? [place.system, 'layerfs', 'overlay']
       : [place.system]
   for (const seed of SEEDS.slice(0, 3)) {
@@ -142,7 +142,7 @@ export const SUITES: readonly Suite[] = [
     name: 'unionmount',
     variable: 'UNIONMOUNT',
     holds: 'run',
-    systems: ['layerfs', 'fuse-native', 'overlay', 'fuse-overlayfs'],
+    systems: ['layerfs', 'layerfs-all', 'fuse-native', 'overlay', 'fuse-overlayfs'],
     layouts: ['upper', 'merged'],
     score: unionmount,
   },

@@ -8,16 +8,24 @@ import { discard, mountFuseOverlayfs, mountOverlay, release } from '../../test/s
 
 export const TOP = fileURLToPath(new URL('../..', import.meta.url))
 
-/** `directory` is the control: no mount, a directory of the filesystem beneath. */
+/** `directory` is the control: no mount, a directory of the filesystem beneath. `layerfs-all` is passthrough=all. */
 export const SYSTEMS = [
   'directory',
   'layerfs',
+  'layerfs-all',
   'fuse-native',
   'overlay',
   'fuse-overlayfs',
   'unionfs',
 ] as const
 export type System = (typeof SYSTEMS)[number]
+
+/** What the systems that are layerfs are mounted with. */
+export const LAYERFS: Partial<Record<System, string>> = {
+  layerfs: 'transport=kernel',
+  'layerfs-all': 'transport=kernel,passthrough=all',
+  'fuse-native': 'transport=fuse-native',
+}
 
 /**
  * Where the directory that a suite works in lies, with files in it.
@@ -94,13 +102,13 @@ export class Place {
       const options = 'cow,allow_other,suid,dev,default_permissions'
       const ran = run(['unionfs', '-o', options, branches, this.mountpoint], { minutes: 1 })
       if (ran.status !== 0) throw new Error(`unionfs does not mount: ${ran.output.trim()}`)
-    } else if (as !== 'directory') {
+    } else if (LAYERFS[as] !== undefined) {
       const ran = run(
         [
           process.execPath,
           path.join(TOP, 'bin/layerfs.js'),
           'mount',
-          ...['--transport', as === 'layerfs' ? 'kernel' : 'fuse-native'],
+          ...['-o', LAYERFS[as]],
           ...this.lower.flatMap((dir) => ['--lower', dir]),
           ...['--upper', this.upper, '--work', this.work, this.mountpoint],
         ],

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Score, Suite } from './score.js'
-import { type Place, run, type System, TOP } from './systems.js'
+import { LAYERFS, type Place, run, type System, TOP } from './systems.js'
 
 /** What of it runs, as words of `check`. */
 const TESTS = (process.env.XFSTESTS_RUN ?? '-g generic/quick').split(' ')
@@ -45,9 +45,8 @@ function environment(place: Place): NodeJS.ProcessEnv {
     }
     return { ...common, FSTYP: 'ext4', IMAGES: images }
   }
-  const transport = place.system === 'layerfs' ? 'kernel' : 'fuse-native'
   const options = (name: string): string =>
-    `-otransport=${transport},lowerdir=${made(`${name}-lower`)},upperdir=${made(`${name}-upper`)},workdir=${made(`${name}-work`)}`
+    `-o${LAYERFS[place.system]},lowerdir=${made(`${name}-lower`)},upperdir=${made(`${name}-upper`)},workdir=${made(`${name}-work`)}`
   return {
     ...common,
     FSTYP: 'fuse',
@@ -68,6 +67,7 @@ exec '${process.execPath}' '${path.join(TOP, 'bin/mount.fuse.layerfs.js')}' "$@"
 const WAYS: Partial<Record<System, string[]>> = {
   directory: [],
   layerfs: [],
+  'layerfs-all': [],
   'fuse-native': [],
   overlay: ['-overlay'],
 }
@@ -95,7 +95,7 @@ export const xfstests: Suite = {
   name: 'xfstests',
   variable: 'XFSTESTS',
   holds: 'check',
-  systems: ['directory', 'layerfs', 'fuse-native', 'overlay'],
+  systems: ['directory', 'layerfs', 'layerfs-all', 'fuse-native', 'overlay'],
   layouts: ['upper'],
   score,
 }
