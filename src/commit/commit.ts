@@ -193,7 +193,9 @@ class Freezer {
     const own = dir.locs[0] as Loc
     const below = level.below[0]
     if (below === undefined || check(readMarks(own), 'read the marks of', dir.path) === 1) return false
-    if (readRedirect(own.parent as Loc, dir.name) !== undefined) return false
+    const redirect = readRedirect(own.parent as Loc, dir.name)
+    if (typeof redirect === 'number') check(redirect, 'read the redirect of', dir.path)
+    if (redirect !== undefined) return false
     if (resolve(this.source.stack, above.below, dir.name, found) !== 0) return false
     if ((found.attr.mode & S_IFMT) !== S_IFDIR) return false
     return this.sameMetadata(dir.path, own.parent as Loc, found.container as Loc, dir.name) !== undefined

@@ -139,13 +139,16 @@ class Squasher {
   }
 
   private refuseRedirect(dir: MergedDir): void {
-    for (const loc of dir.locs)
-      if (loc.parent !== undefined && readRedirect(loc.parent, loc.name) !== undefined)
+    for (const loc of dir.locs) {
+      const redirect = loc.parent === undefined ? undefined : readRedirect(loc.parent, loc.name)
+      if (typeof redirect === 'number') check(redirect, 'read the redirect of', dir.path)
+      if (redirect !== undefined)
         throw new LayerfsError(
           'UNSUPPORTED',
           `${shown(dir.path)} was renamed by a redirect, whose target may lie beneath these layers: export the whole stack instead`,
           { path: shown(dir.path) },
         )
+    }
   }
 
   private rootIsOpaque(): boolean {

@@ -1,7 +1,19 @@
 /** Directories within layers, and the bounded cache of descriptors through which everything in them is reached. */
 
 import { LRUCache } from 'lru-cache'
-import { EACCES, EMFILE, EPERM, O_DIRECTORY, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY } from '../abi/linux.js'
+import {
+  EACCES,
+  ELOOP,
+  EMFILE,
+  ENOENT,
+  ENOTDIR,
+  EPERM,
+  O_DIRECTORY,
+  O_NOATIME,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+} from '../abi/linux.js'
 import { close, open } from '../sys/file.js'
 import { DESCRIPTOR_ROOM, openFileLimit } from '../sys/limit.js'
 import type { Name, Result } from '../vfs.js'
@@ -17,6 +29,9 @@ const cache = new LRUCache<Loc, number>({
     close(fd)
   },
 })
+
+/** Errors that mean "nothing of use by this name in this layer". */
+export const isAbsent = (r: Result): boolean => r === -ENOENT || r === -ENOTDIR || r === -ELOOP
 
 /**
  * Closes the half of them that has not been asked for longest: other mounts of this process may leave fewer than this cache may have.

@@ -24,7 +24,7 @@ import { getXattr, removeXattr, setXattr } from '../sys/xattr.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import { copyData } from './copydata.js'
 import type { Core } from './core.js'
-import type { Loc } from './loc.js'
+import { isAbsent, type Loc } from './loc.js'
 import type { Node } from './node.js'
 import { lowerPath, readRedirect, redirectedPath, walkRedirect } from './redirect.js'
 import type { Stack } from './resolve.js'
@@ -112,22 +112,28 @@ interface Place {
   path: Name | undefined
 }
 
-/** The next layer's file that stands behind a metacopy: by its redirect, else by its name in the same directory. */
-function nextBelow({ layers }: Stack, locs: readonly Loc[], here: Place): Place | undefined {
+/** The next layer's file that stands behind a metacopy: by its redirect, else by its name in the same directory; -errno. */
+function nextBelow({ layers }: Stack, locs: readonly Loc[], here: Place): Place | undefined | Result {
   let { path } = here
   if (path === undefined) {
     for (const loc of locs.slice(locs.indexOf(here.loc) + 1)) {
       const fd = loc.fd()
-      if (fd >= 0 && statAt(fd, here.name, scratch) === 0) return { ...here, loc }
+      const r = fd < 0 ? fd : statAt(fd, here.name, scratch)
+      if (r === 0) return { ...here, loc }
+      if (!isAbsent(r)) return r
     }
     return undefined
   }
   for (const layer of layers.slice(layers.indexOf(here.loc.layer) + 1)) {
     const walked = walkRedirect(layer, path)
+    if (typeof walked === 'number') return walked
     path = walked.path
-    const fd = walked.loc?.fd() ?? -1
-    if (walked.loc !== undefined && fd >= 0 && statAt(fd, walked.name, scratch) === 0)
-      return { loc: walked.loc, name: walked.name, path }
+    if (walked.loc !== undefined) {
+      const fd = walked.loc.fd()
+      const r = fd < 0 ? fd : statAt(fd, walked.name, scratch)
+      if (r === 0) return { loc: walked.loc, name: walked.name, path }
+      if (!isAbsent(r)) return r
+    }
     if (walked.stop) return undefined
   }
   return undefined
@@ -148,10 +154,12 @@ export function openBelow(
   let here: Place = { loc: container, name, path: undefined }
   for (;;) {
     const redirect = readRedirect(here.loc, here.name)
+    if (typeof redirect === 'number') return redirect
     if (redirect?.startsWith('/') || here.path !== undefined)
       here.path = redirectedPath(here.path ?? '', redirect)
     else if (redirect !== undefined) here.name = redirect
     const next = nextBelow(stack, locs, here)
+    if (typeof next === 'number') return next
     const fd = next?.loc.fd() ?? -1
     if (next === undefined || fd < 0 || (scratch.mode & S_IFMT) !== S_IFREG) return -EIO
     const meta = isMetacopy(fd, next.name)
@@ -204,6 +212,7 @@ export function redirectData(core: Core, node: Node): Result {
   const fd = node.home.fd()
   if (fd < 0) return fd
   const path = lowerPath(node)
+  if (typeof path === 'number') return path
   const r = setXattr(fd, node.homeName, REDIRECT_XATTR, Buffer.from(path, 'latin1'))
   return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
 }

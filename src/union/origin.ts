@@ -29,7 +29,7 @@ export function directoryNumber(core: Core, f: Found, name: Name): number {
 /** The number of a directory of the upper whose lower part stands under another name; undefined where it has none such. */
 export function redirectedNumber(core: Core, parent: Dir, container: Loc, name: Name): number | undefined {
   if (!container.layer.writable || !isImpure(container)) return undefined
-  if (readRedirect(container, name) === undefined) return undefined
+  if (typeof readRedirect(container, name) !== 'string') return undefined
   return resolve(core.stack, parent.locs, name, found) < 0 ? undefined : directoryNumber(core, found, name)
 }
 

@@ -1,18 +1,20 @@
 /** Where a directory's lower part is found under another name: `overlay.redirect` (overlayfs.rst, "Redirects"). */
 
-import { S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { ENODATA, ENOENT, EOPNOTSUPP, S_IFDIR, S_IFMT } from '../abi/linux.js'
 import { statAt } from '../sys/stat.js'
 import { readXattr } from '../sys/xattr.js'
-import { Attr, type Name } from '../vfs.js'
+import { Attr, type Name, type Result } from '../vfs.js'
 import type { Layer } from './layer.js'
-import type { Loc } from './loc.js'
+import { isAbsent, type Loc } from './loc.js'
 import type { Node } from './node.js'
 import { hasOciWhiteout, isOciMark, REDIRECT_XATTR, readMarks } from './whiteout.js'
 
-/** The redirect of `name` in `loc`: a path from the layers' roots with a leading slash, or a name beside it; undefined: none. */
-export function readRedirect(loc: Loc, name: Name): Name | undefined {
-  const value = readXattr(loc.fd(), name, REDIRECT_XATTR)
-  if (typeof value === 'number' || value.length === 0) return undefined
+/** The redirect of `name` in `loc`: a path from the layers' roots with a leading slash, or a name beside it; undefined: none; -errno. */
+export function readRedirect(loc: Loc, name: Name): Name | undefined | Result {
+  const fd = loc.fd()
+  const value = fd < 0 ? fd : readXattr(fd, name, REDIRECT_XATTR)
+  if (typeof value === 'number') return value === -ENODATA || value === -EOPNOTSUPP ? undefined : value
+  if (value.length === 0) return undefined
   const path = value.toString('latin1')
   const parts = path.startsWith('/') ? path.slice(1).split('/') : [path]
   return parts.every((p) => p.length > 0 && p !== '.' && p !== '..' && p.length <= 255) ? path : undefined
@@ -37,8 +39,8 @@ export function redirectedPath(path: Name, redirect: Name | undefined): Name {
   return redirect.startsWith('/') ? redirect : `${path.slice(0, path.lastIndexOf('/'))}/${redirect}`
 }
 
-/** Walks an absolute redirect in one layer up to its last component. */
-export function walkRedirect(layer: Layer, path: Name): Walked {
+/** Walks an absolute redirect in one layer up to its last component. @returns -errno where a directory on the way cannot be read */
+export function walkRedirect(layer: Layer, path: Name): Walked | Result {
   const parts = path.slice(1).split('/')
   const name = parts.pop() as Name
   let loc = layer.root
@@ -47,10 +49,10 @@ export function walkRedirect(layer: Layer, path: Name): Walked {
   for (let i = 0; i < parts.length; i++) {
     const part = parts[i] as Name
     const fd = loc.fd()
-    const found = fd >= 0 && !isOciMark(loc, part) && statAt(fd, part, scratch) >= 0
-    const isDir = found && (scratch.mode & S_IFMT) === S_IFDIR
-    if (!isDir) {
-      const end = found || (fd >= 0 && hasOciWhiteout(loc, part))
+    const r = fd < 0 ? fd : isOciMark(loc, part) ? -ENOENT : statAt(fd, part, scratch)
+    if (r < 0 && !isAbsent(r)) return r
+    if (r < 0 || (scratch.mode & S_IFMT) !== S_IFDIR) {
+      const end = r >= 0 || (fd >= 0 && hasOciWhiteout(loc, part))
       return {
         loc: undefined,
         name,
@@ -61,18 +63,24 @@ export function walkRedirect(layer: Layer, path: Name): Walked {
         stop: stop || end,
       }
     }
-    below = redirectedPath(`${below}/${part}`, readRedirect(loc, part))
+    const redirect = readRedirect(loc, part)
+    if (typeof redirect === 'number') return redirect
+    below = redirectedPath(`${below}/${part}`, redirect)
     const whiteout = hasOciWhiteout(loc, part)
     loc = loc.child(part)
-    if (whiteout || readMarks(loc) === 1) stop = true
+    const marks = readMarks(loc)
+    if (marks < 0) return marks
+    if (whiteout || marks === 1) stop = true
   }
   return { loc, name, path: `${below}/${name}`, stop }
 }
 
-/** The path by which the layers beneath the upper know a node that shows in them: what a redirect notes. */
-export function lowerPath(node: Node): Name {
+/** The path by which the layers beneath the upper know a node that shows in them: what a redirect notes; -errno. */
+export function lowerPath(node: Node): Name | Result {
   const { parent, name } = node
   if (parent === undefined) return ''
   const redirect = node.inUpper ? readRedirect(node.home, node.homeName) : undefined
-  return redirect?.startsWith('/') ? redirect : `${lowerPath(parent)}/${redirect ?? name}`
+  if (typeof redirect === 'number' || redirect?.startsWith('/')) return redirect
+  const above = lowerPath(parent)
+  return typeof above === 'number' ? above : `${above}/${redirect ?? name}`
 }

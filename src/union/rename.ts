@@ -94,7 +94,9 @@ function prepareDir(core: Core, dir: Dir, to: End): Result {
   const fd = dir.upperLoc.fd()
   if (fd < 0) return fd
   if (dir.merged) {
-    const r = setXattr(fd, '.', core.mark(REDIRECT), Buffer.from(lowerPath(dir), 'latin1'))
+    const path = lowerPath(dir)
+    if (typeof path === 'number') return path
+    const r = setXattr(fd, '.', core.mark(REDIRECT), Buffer.from(path, 'latin1'))
     return r === -ENOSPC || r === -E2BIG ? -EXDEV : r
   }
   const below = lowerHas(to.parent, to.name)

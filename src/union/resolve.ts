@@ -1,10 +1,11 @@
 /** The first verb: look a name up through the stack. */
 
-import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { ENAMETOOLONG, ENOENT, S_IFDIR, S_IFMT } from '../abi/linux.js'
+import { errnoText, LayerfsError } from '../errors.js'
 import { statAt } from '../sys/stat.js'
 import { Attr, type Name, type Result } from '../vfs.js'
 import type { Layer } from './layer.js'
-import type { Loc } from './loc.js'
+import { isAbsent, type Loc } from './loc.js'
 import { readRedirect, redirectedPath, walkRedirect } from './redirect.js'
 import { hasOciWhiteout, isOciMark, isOciOpaque, isWhiteout, readMarks, readXattrMarks } from './whiteout.js'
 
@@ -40,20 +41,23 @@ export class Found {
   }
 }
 
-/** The roots that merge: an opaque one ends the stack. */
+/** The roots that merge: an opaque one ends the stack. @throws LayerfsError IO where its marks cannot be read */
 export function rootLocs(layers: readonly Layer[]): Loc[] {
   const locs: Loc[] = []
-  for (const { root } of layers) {
+  for (const { root, path } of layers) {
     locs.push(root)
-    if (readMarks(root) === 1) break
+    const marks = readMarks(root)
+    if (marks < 0)
+      throw new LayerfsError('IO', `cannot read the marks of ${path}: ${errnoText(marks)}`, {
+        errno: -marks,
+        path,
+      })
+    if (marks === 1) break
   }
   return locs
 }
 
 const below = new Attr()
-
-/** Errors that mean "nothing of use by this name in this layer". */
-const isAbsent = (r: Result): boolean => r === -ENOENT || r === -ENOTDIR || r === -ELOOP
 
 /**
  * Finds what `name` shows in a directory that is the merge of `locs`.
@@ -144,6 +148,7 @@ function merge(stack: Stack, places: readonly Loc[], name: Name, out: Found, all
     const opaque = readXattrMarks(dir)
     if (opaque !== 0) return Math.min(opaque, 0)
     const redirect = follows && dir.redirects ? readRedirect(here, looked) : undefined
+    if (typeof redirect === 'number') return redirect
     if (last && redirect === undefined) return 0
     if (isOciOpaque(dir) || hasOciWhiteout(here, looked)) return 0
     if (redirect !== undefined) {
@@ -197,6 +202,7 @@ function nextByPath(stack: Stack, layer: Layer, path: Name): Place | Result | un
   let known = path
   for (const candidate of stack.layers.slice(stack.layers.indexOf(layer) + 1)) {
     const walked = walkRedirect(candidate, known)
+    if (typeof walked === 'number') return walked
     known = walked.path
     if (walked.loc !== undefined) {
       const found = directoryAt(walked.loc, walked.name)

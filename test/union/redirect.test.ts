@@ -1,7 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { EXDEV, RENAME_EXCHANGE } from '../../src/abi/linux.js'
+import { EIO, EXDEV, RENAME_EXCHANGE } from '../../src/abi/linux.js'
+import type { Layer } from '../../src/union/layer.js'
+import type { Loc } from '../../src/union/loc.js'
+import { readRedirect, walkRedirect } from '../../src/union/redirect.js'
+import { rootLocs } from '../../src/union/resolve.js'
 import { mountOverlay, umount } from '../support/mounts.js'
 import { getxattr } from '../support/sys.js'
 import { type Client, errnoOf } from './client.js'
@@ -125,5 +129,20 @@ describe('a directory of a lower', () => {
     expect(c.stat('b').ino).toBe(ino)
     c.forgetAll()
     expect(c.readdir('').find((e) => e.name === 'b')?.ino).toBe(ino)
+  })
+})
+
+describe('a layer that cannot be read', () => {
+  const path = '/srv/broken'
+  const root = { fd: () => -EIO, layer: { ociWhiteouts: false } } as unknown as Loc
+  const broken = { root, path } as Layer
+
+  it('is not taken for one that lacks what a redirect names', () => {
+    expect(walkRedirect(broken, '/d/f')).toBe(-EIO)
+    expect(readRedirect(root, 'd')).toBe(-EIO)
+  })
+
+  it('is not mounted as if nothing in it were marked', () => {
+    expect(() => rootLocs([broken])).toThrow('cannot read the marks of /srv/broken: input/output error (EIO)')
   })
 })
