@@ -1,4 +1,4 @@
-# What bin/layerfs and bin/fuse-layerfs do to mount; they source it. Node takes longer to start than a mount to make. So a
+# What bin/layerfs, bin/fuse-layerfs and bin/mount.fuse.layerfs do to mount; they source it. Node takes longer to start than a mount to make. So a
 # running `layerfs host` is asked first. Without one Node is started once: the process that reads the command line becomes
 # the daemon, and tells this shell with a signal that the mount is ready.
 

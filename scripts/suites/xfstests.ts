@@ -59,7 +59,7 @@ case $1 in
 layerfs-test) set -- "$@" '${options('test')}' ;;
 layerfs-scratch) set -- "$@" '${options('scratch')}' ;;
 esac
-exec '${process.execPath}' '${path.join(TOP, 'bin/mount.fuse.layerfs.js')}' "$@"
+exec '${path.join(TOP, 'bin/mount.fuse.layerfs')}' "$@"
 `,
   }
 }

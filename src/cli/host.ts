@@ -1,5 +1,6 @@
 /** `layerfs host`: one process that serves the mounts which others ask for. */
 import { closeSync } from 'node:fs'
+import { helperCommand, helperExitCode } from '../compat/helper.js'
 import { compatCommand } from '../compat/main.js'
 import { readWords } from '../compat/words.js'
 import { exitCodeOf } from '../errors.js'
@@ -30,12 +31,23 @@ function read({ cwd, program, words }: Call): Asked | undefined {
     return undefined
   }
   try {
-    const asked = program === 'layerfs' ? readMountFlags(words.slice(1)) : compatCommand(readWords(words))
+    const asked = commandOf(program, words)
     if (asked === undefined || asked.foreground || asked.readyFd !== undefined) return undefined
     return asked.options.transport === 'fuse-native' ? undefined : { said: [], ...asked }
   } finally {
     process.chdir('/')
   }
+}
+
+function commandOf(program: string, words: readonly string[]): MountCommand | Asked | undefined {
+  if (program === 'fuse-layerfs') return compatCommand(readWords(words))
+  return program === 'layerfs' && words[0] === 'mount' ? readMountFlags(words.slice(1)) : helperCommand(words)
+}
+
+const EXIT_CODES: Readonly<Record<string, (error: unknown) => number>> = {
+  layerfs: exitCodeOf,
+  'mount.fuse.layerfs': helperExitCode,
+  'fuse-layerfs': () => 1,
 }
 
 class Host {
@@ -52,7 +64,8 @@ class Host {
       const mounted = await this.mount(asked.options)
       if (!call.answer(0, asked.said)) await mounted.unmount()
     } catch (error) {
-      call.answer(call.program === 'layerfs' ? exitCodeOf(error) : 1, [`${call.program}: ${lineOf(error)}`])
+      const exitCode = EXIT_CODES[call.program]?.(error) ?? exitCodeOf(error)
+      call.answer(exitCode, [`${call.program}: ${lineOf(error)}`])
     }
   }
 
@@ -105,7 +118,7 @@ export const command: Command = {
   build: (yargs) =>
     yargs
       .usage(
-        '$0 host\n\nStays in the foreground and serves what `layerfs mount` and `fuse-layerfs` ask for, for this user and in these namespaces: a mount is ready sooner, takes less memory, and code that is compiled stays so. At SIGTERM it unmounts all; what is in use then ends with its last user, or at a second SIGTERM is detached.',
+        '$0 host\n\nStays in the foreground and serves what `layerfs mount`, `fuse-layerfs` and mount(8) ask for, for this user and in these namespaces: a mount is ready sooner, takes less memory, and code that is compiled stays so. At SIGTERM it unmounts all; what is in use then ends with its last user, or at a second SIGTERM is detached.',
       )
       .example('$0 host &', 'from now on mounts have no daemon of their own'),
   run,

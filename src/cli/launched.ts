@@ -1,5 +1,6 @@
-/** What a launcher starts (bin/layerfs, bin/fuse-layerfs): the program that reads the command line and becomes the daemon. */
+/** What a launcher starts (bin/launch.sh): the program that reads the command line and becomes the daemon. */
 import './early.js'
+import { mountAsHelper, main as mountFuse } from '../compat/helper.js'
 import { main as fuseLayerfs } from '../compat/main.js'
 import { readMountFlags } from './flags.js'
 import { report } from './report.js'
@@ -11,8 +12,13 @@ export async function launched(program: string, words: readonly string[]): Promi
     await fuseLayerfs(words)
     return true
   }
+  if (program === 'mount.fuse.layerfs') {
+    await mountFuse(words)
+    return true
+  }
   let isMount = true
   await report(async () => {
+    if (words[0] !== 'mount') return mountAsHelper(words)
     const asked = readMountFlags(words.slice(1))
     isMount = asked !== undefined
     return asked === undefined ? 0 : start(asked)

@@ -3,7 +3,7 @@
  * mount.fuse3(8) calls `layerfs SOURCE TARGET -o OPTIONS`. Options are those of `layerfs mount -o`, and as strict,
  * but for the words that are mount(8)'s and systemd's own.
  */
-import { absolute } from '../cli/flags.js'
+import { absolute, type MountCommand } from '../cli/flags.js'
 import { start } from '../cli/start.js'
 import { type ErrorCode, LayerfsError } from '../errors.js'
 import { type MountOptions, type PartialOptions, setOption, withDefaults } from '../options.js'
@@ -77,12 +77,22 @@ function set(into: PartialOptions, { name, value, raw }: OptionWord): void {
   else if (!TOLERATED.test(value === undefined ? name : `${name}=${value}`)) setOption(into, name, value)
 }
 
+/** What a call is to mount; undefined where it is of another kind: a remount, or one that is to change nothing. @throws as readHelperCall */
+export function helperCommand(argv: readonly string[]): MountCommand | undefined {
+  if (isRemount(readWords(argv))) return undefined
+  const { options, fake } = readHelperCall(argv)
+  return fake ? undefined : { options, foreground: false }
+}
+
+const isRemount = ({ options }: Words): boolean => options.some(({ name }) => name === 'remount')
+
 /** Mounts as asked, or changes the flags of a mount. @returns the exit code. @throws LayerfsError */
 export async function mountAsHelper(argv: readonly string[]): Promise<number> {
-  const { mountpoint, options: words, switches } = readWords(argv)
-  if (words.some(({ name }) => name === 'remount')) {
+  const words = readWords(argv)
+  if (isRemount(words)) {
+    const { mountpoint, options, switches } = words
     // Among the words is all that the kernel shows of the mount; what are no flags stays as it is.
-    const flags = words.filter(({ value }) => value === undefined).map(({ name }) => name)
+    const flags = options.filter(({ value }) => value === undefined).map(({ name }) => name)
     const { remount } = await import('../fuse/mount.js')
     if (!switches.has('f')) remount(mountpoint, switches.has('r') ? [...flags, 'ro'] : flags)
     return 0
@@ -91,8 +101,11 @@ export async function mountAsHelper(argv: readonly string[]): Promise<number> {
   return fake ? 0 : start({ options, foreground: false })
 }
 
-/** mount(8): 1, incorrect invocation; 32, mount failure. */
 const INVOCATION: ReadonlySet<ErrorCode> = new Set(['USAGE', 'BAD_MAP'])
+
+/** mount(8): 1, incorrect invocation; 32, mount failure. */
+export const helperExitCode = (error: unknown): number =>
+  error instanceof LayerfsError && INVOCATION.has(error.code) ? 1 : 32
 
 /** The command `mount.fuse.layerfs`: runs and sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -101,6 +114,6 @@ export async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     process.stderr.write(`${PROGRAM}: ${message.replaceAll('\n', ' ')}\n`)
-    process.exitCode = error instanceof LayerfsError && INVOCATION.has(error.code) ? 1 : 32
+    process.exitCode = helperExitCode(error)
   }
 }

@@ -11,6 +11,7 @@ import { discard } from '../support/mounts.js'
 import { type Directories, directories, until } from '../support/stack.js'
 
 const FUSE_LAYERFS = `${path.dirname(COMMAND)}/fuse-layerfs`
+const MOUNT_FUSE = `${path.dirname(COMMAND)}/mount.fuse.layerfs`
 
 /** Root's host has a mount namespace of its own, so that no other test asks it; a user's a runtime directory. */
 class Place {
@@ -107,6 +108,18 @@ describe.each(['root', 'plain'] as const)('a host of %s', (as) => {
     expect(fs.readdirSync(p.calls).filter((name) => name.startsWith('call-'))).toEqual([])
   })
 
+  test('serves what mount(8) and mount.fuse3(8) ask for, and leaves a remount to them', async () => {
+    const pid = await p.start()
+    p.run(['mkdir', p.d.at('second')])
+    expect(p.run([MOUNT_FUSE, 'none', p.d.mnt, '-o', `noauto,lowerdir=${p.d.base}`])).toEqual(DONE)
+    expect(p.layerfs('overlay', p.d.at('second'), '-o', `lowerdir=${p.d.top}`)).toEqual(DONE)
+    expect(p.pids()).toEqual([pid, pid])
+    expect(p.run([MOUNT_FUSE, '-f', 'none', p.d.mnt, '-o', `lowerdir=${p.d.base}`])).toEqual(DONE)
+    expect(p.pids()).toEqual([pid, pid])
+    if (as === 'root') expect(p.run([MOUNT_FUSE, 'none', p.d.mnt, '-o', 'remount,noexec'])).toEqual(DONE)
+    for (const mnt of [p.d.mnt, p.d.at('second')]) expect(p.layerfs('umount', mnt)).toEqual(DONE)
+  })
+
   test('tells what is wrong as a process of its own does, and what is ignored', async () => {
     const WRONG = [
       [COMMAND, 'mount', '--lower', '/nowhere', p.d.mnt],
@@ -114,6 +127,9 @@ describe.each(['root', 'plain'] as const)('a host of %s', (as) => {
       [COMMAND, 'mount', '--lower', p.d.base, '--upper', p.d.base, '--work', p.d.work, p.d.mnt],
       [FUSE_LAYERFS, '-o', 'lowerdir=/no\nwhere', p.d.mnt],
       [FUSE_LAYERFS, '-o', `lowerdir=${p.d.base},uidmapping=1`, p.d.mnt],
+      [MOUNT_FUSE, 'none', p.d.mnt, '-o', 'lowerdri=/x'],
+      [MOUNT_FUSE, 'none', p.d.mnt, '-o', 'lowerdir=/nowhere'],
+      [COMMAND, 'none', p.d.mnt, '-o', 'lowerdir=/nowhere'],
     ]
     const alone = WRONG.map((words) => {
       const [file = '', ...more] = command(as, words)
@@ -121,7 +137,7 @@ describe.each(['root', 'plain'] as const)('a host of %s', (as) => {
     })
     await p.start()
     expect(WRONG.map((words) => p.run(words))).toEqual(alone)
-    expect(alone.map((ran) => ran.code)).toEqual([3, 2, 5, 1, 1])
+    expect(alone.map((ran) => ran.code)).toEqual([3, 2, 5, 1, 1, 1, 32, 3])
     expect(p.run([FUSE_LAYERFS, '-o', `lowerdir=${p.d.base},nonsense`, p.d.mnt])).toEqual({
       ...DONE,
       stderr: 'unknown argument ignored: nonsense\n',

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { version } from '../../src/cli/version.js'
-import { run } from '../support/command.js'
+import { type Ran, run } from '../support/command.js'
 import { scratch } from '../support/identity.js'
 import { discard, umount } from '../support/mounts.js'
 import { snapshot } from '../support/tree.js'
@@ -133,17 +133,11 @@ describe('fuse-layerfs', () => {
 })
 
 describe('mount(8)', () => {
+  const helper = (...words: string[]): Ran => run(path.join(BIN, 'mount.fuse.layerfs'), words, { cwd: '/' })
+
   test('mount.fuse.layerfs, as its helper', () => {
-    const ran = node(
-      'mount.fuse.layerfs.js',
-      [
-        'none',
-        path.join(dir, 'm'),
-        '-o',
-        `rw,lowerdir=${dir}/a:${dir}/b,noauto,_netdev,x-systemd.device-timeout=5`,
-      ],
-      '/',
-    )
+    const words = `rw,lowerdir=${dir}/a:${dir}/b,noauto,_netdev,x-systemd.device-timeout=5`
+    const ran = helper('none', path.join(dir, 'm'), '-o', words)
     expect(ran).toEqual({ code: 0, stdout: '', stderr: '' })
     expect(mounted()).toMatchObject({ source: 'none', type: 'fuse.layerfs' })
     umount(path.join(dir, 'm'))
@@ -152,7 +146,7 @@ describe('mount(8)', () => {
   test('mount.fuse3 finds layerfs on PATH', () => {
     const bin = path.join(dir, 'bin')
     fs.mkdirSync(bin)
-    fs.symlinkSync(path.join(BIN, 'layerfs.js'), path.join(bin, 'layerfs'))
+    fs.symlinkSync(path.join(BIN, 'layerfs'), path.join(bin, 'layerfs'))
     const PATH = `${bin}:${path.dirname(process.execPath)}:${process.env.PATH}:/usr/sbin:/sbin`
     const words = ['overlay', path.join(dir, 'm'), '-o', `lowerdir=${dir}/a`, '-o', 'noauto', '-t', 'layerfs']
     const ran = spawnSync('mount.fuse3', words, {
@@ -169,11 +163,11 @@ describe('mount(8)', () => {
     const m = path.join(dir, 'm')
     const upper = path.join(dir, 'upper')
     const layers = `lowerdir=${dir}/a,upperdir=${upper},workdir=${dir}/work`
-    expect(node('mount.fuse.layerfs.js', ['none', m, '-o', `nosuid,${layers}`], '/').code).toBe(0)
+    expect(helper('none', m, '-o', `nosuid,${layers}`).code).toBe(0)
     // What mount(8) gives its helper: all that the kernel shows of the mount.
     const again = (word: string): { code: number | null; stderr: string } => {
       const shown = mounted()?.options.filter((option) => !['rw', 'ro'].includes(option)) ?? []
-      return node('mount.fuse.layerfs.js', ['none', m, '-o', [...shown, 'remount', word].join()], '/')
+      return helper('none', m, '-o', [...shown, 'remount', word].join())
     }
     fs.writeFileSync(path.join(m, 'made'), 'new')
     const writer = fs.openSync(path.join(m, 'made'), 'a')
@@ -210,10 +204,10 @@ describe('mount(8)', () => {
 
   test('exit codes: 1 for a wrong line, 32 for a mount that failed', () => {
     const m = path.join(dir, 'm')
-    const wrong = node('mount.fuse.layerfs.js', ['none', m, '-o', `lowerdri=${dir}/a`], '/')
+    const wrong = helper('none', m, '-o', `lowerdri=${dir}/a`)
     expect(wrong).toMatchObject({ code: 1, stdout: '' })
     expect(wrong.stderr).toBe('mount.fuse.layerfs: unknown option "lowerdri": did you mean lowerdir?\n')
-    const failed = node('mount.fuse.layerfs.js', ['none', m, '-o', 'lowerdir=/no/such'], '/')
+    const failed = helper('none', m, '-o', 'lowerdir=/no/such')
     expect(failed.code).toBe(32)
     expect(failed.stderr).toContain('mount.fuse.layerfs: no such directory: /no/such')
   })

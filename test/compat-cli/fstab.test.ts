@@ -6,7 +6,7 @@ import { type Ran, run } from '../support/command.js'
 import { scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
 
-const HELPER = path.resolve(import.meta.dirname, '../../bin/mount.fuse.layerfs.js')
+const HELPER = path.resolve(import.meta.dirname, '../../bin/mount.fuse.layerfs')
 
 let dir: string
 beforeEach(() => {
@@ -14,8 +14,7 @@ beforeEach(() => {
   for (const name of ['a', 'b', 'upper', 'work', 'm', 'sbin']) fs.mkdirSync(path.join(dir, name))
   fs.writeFileSync(path.join(dir, 'a/top'), 'of a')
   fs.writeFileSync(path.join(dir, 'b/base'), 'of b')
-  const helper = path.join(dir, 'sbin/mount.fuse.layerfs')
-  fs.writeFileSync(helper, `#!/bin/sh\nexec '${process.execPath}' '${HELPER}' "$@"\n`, { mode: 0o755 })
+  fs.symlinkSync(HELPER, path.join(dir, 'sbin/mount.fuse.layerfs'))
 })
 afterEach(() => discard(dir))
 

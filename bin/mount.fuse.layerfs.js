@@ -1,4 +1,0 @@
-#!/usr/bin/env node
-import { main } from '../dist/bundle/mount.fuse.layerfs.js'
-
-await main(process.argv.slice(2))
