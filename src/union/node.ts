@@ -242,6 +242,7 @@ export function addName(node: Node, parent: Dir, name: Name, container: Loc): vo
   parent.children ??= new Map()
   parent.children.set(name, node)
   if (node.parent === undefined) {
+    letGo(node)
     node.parent = parent
     node.name = name
     node.container = container

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ENOENT, O_RDONLY, PATH_MAX } from '../../src/abi/linux.js'
+import { ENOENT, O_RDONLY, O_WRONLY, PATH_MAX } from '../../src/abi/linux.js'
 import { Opened } from '../../src/vfs.js'
 import type { Client } from './client.js'
 import { Stack } from './stacks.js'
@@ -57,6 +57,19 @@ describe('a file that was looked up before another took its name', () => {
     const before = descriptors()
     c.rename('new', 'above')
     expect(descriptors()).toBe(before)
+  })
+
+  it('has a name again where it has another link', () => {
+    fs.linkSync(path.join(s.lower, 'below'), path.join(s.lower, 'link2'))
+    const node = c.node('below')
+    c.rename('new', 'below')
+    expect(late(node)).toBe('below')
+    expect(c.node('link2')).toBe(node)
+    const reader = c.open('link2', O_RDONLY)
+    c.with('link2', O_WRONLY, (writer) => c.pwrite(writer, 'BELOW'))
+    expect(c.pread(reader, 100).toString()).toBe('BELOW')
+    c.release(reader)
+    expect(fs.readFileSync(path.join(s.lower, 'below'), 'utf8')).toBe('below')
   })
 
   it('is none when it was removed: nothing took its place', () => {
