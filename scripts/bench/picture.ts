@@ -23,7 +23,7 @@ const svg = (width: number, height: number, title: string, parts: readonly strin
 /** Each workload's time as a multiple of fuse-overlayfs's, on a logarithmic axis: left of 1 is faster. */
 export function comparison(r: Results): string {
   const base = 'fuse-overlayfs'
-  const shown = ['layerfs', 'layerfs-host', 'overlayfs', 'mergerfs', 'unionfs-fuse'].filter((s) =>
+  const shown = ['layerfs', 'layerfs-host-all', 'overlayfs', 'mergerfs', 'unionfs-fuse'].filter((s) =>
     r.systems.includes(s),
   )
   const left = 150

@@ -92,6 +92,8 @@ export const COMPARED: readonly [of: string, to: string][] = [
   ['layerfs', 'mergerfs'],
   ['layerfs-host', 'fuse-overlayfs'],
   ['layerfs-host', 'layerfs'],
+  ['layerfs-host-all', 'fuse-overlayfs'],
+  ['layerfs-host-all', 'overlayfs'],
   ['layerfs-native', 'fuse-overlayfs'],
   ['layerfs-user', 'fuse-overlayfs-user'],
   ['layerfs-host-user', 'fuse-overlayfs-user'],

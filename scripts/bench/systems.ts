@@ -115,7 +115,7 @@ export function systems(against: readonly string[]): System[] {
     layerfs('layerfs', false, ROOT),
     ...against.map((checkout) => layerfs(`layerfs@${checkout}`, false, checkout)),
     { ...layerfs('layerfs-host', false, ROOT), hosted: true },
-    layerfs('layerfs-all', false, ROOT, ['--passthrough', 'all']),
+    { ...layerfs('layerfs-host-all', false, ROOT, ['--passthrough', 'all']), hosted: true },
     layerfs('layerfs-native', false, ROOT, ['--transport', 'fuse-native']),
     fuseOverlayfs('fuse-overlayfs-user', true),
     layerfs('layerfs-user', true, ROOT),
