@@ -36,6 +36,11 @@ function pjdfstest(installed: string, place: Place): Score {
 /** How unionmount-testsuite is told to mount each system; those that keep an index have inode numbers and links verified. */
 const UNIONMOUNT: Partial<Record<System, { words: string[]; options: string; indexed: boolean }>> = {
   layerfs: { words: ['--fuse=fuse-layerfs'], options: 'redirect_dir=on', indexed: true },
+  'layerfs-all': {
+    words: ['--fuse=fuse-layerfs'],
+    options: 'redirect_dir=on,passthrough=all',
+    indexed: true,
+  },
   'fuse-native': {
     words: ['--fuse=fuse-layerfs'],
     options: 'redirect_dir=on,transport=fuse-native',
@@ -47,7 +52,9 @@ const UNIONMOUNT: Partial<Record<System, { words: string[]; options: string; ind
 
 /** Drives the system by mount(8), in a mount namespace with a tmpfs for the layers; ends at the first failure. */
 function unionmount(installed: string, place: Place): Score {
-  const { words, options, indexed } = UNIONMOUNT[place.system] ?? { words: [], options: '', indexed: false }
+  const way = UNIONMOUNT[place.system]
+  if (way === undefined) throw new Error(`unionmount does not mount ${place.system}`)
+  const { words, options, indexed } = way
   const verified = indexed && place.layout === 'merged'
   const layers = { upper: '--ov', lower: '--ov=1', merged: '--ov=3' }
   const more = verified ? [...words, '--verify'] : words

@@ -2,6 +2,7 @@
 
 import {
   dtOfMode,
+  EACCES,
   EEXIST,
   EIO,
   EROFS,
@@ -36,13 +37,13 @@ import { discard, type Workdir } from './workdir.js'
  *   metacopy is on
  */
 export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result {
+  if (node.parted) return -ESTALE
   if (node.inUpper) {
     const r = data === 'meta' ? 0 : completeData(core, node, data)
     return r === 1 ? moveHandles(node) : r
   }
   const workdir = core.workdir
   if (workdir === undefined) return -EROFS
-  if (node.parted) return -ESTALE
   const parent = node.parent
   if (parent === undefined) return node instanceof Dir ? -ESTALE : copyUpOrphan(core, workdir, node, data)
   const up = copyUp(core, parent)
@@ -151,7 +152,9 @@ function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData
   const temporary = node.copying?.temporary ?? workdir.temporary()
   let r = build(core, workdir, node, temporary, data)
   if (r === PARKED) return r
-  const fd = r < 0 ? r : open(workdir.fd, temporary, O_PATH | O_NOFOLLOW)
+  // Xattrs go by no O_PATH descriptor. Its mode may leave nothing else.
+  let fd = r < 0 ? r : node.isRegular ? open(workdir.fd, temporary, O_RDONLY | O_NOFOLLOW) : -EACCES
+  if (fd === -EACCES) fd = open(workdir.fd, temporary, O_PATH | O_NOFOLLOW)
   discard(workdir, temporary)
   if (fd < 0) return fd
   if (node.anchor >= 0) close(node.anchor)

@@ -224,7 +224,7 @@ export function link(core: Core, node: Node, parent: Dir, name: Name, out: Entry
 function linkTo(workdir: Workdir, node: Node, to: number, name: Name, whiteout: UpperWhiteout): Result {
   const make = (dirfd: number, as: Name): Result => {
     if (node.adrift) {
-      const fd = node.handles?.[0]?.fd ?? node.anchor
+      const fd = node.lifeline
       return fd < 0 ? -ENOENT : linkFd(fd, dirfd, as)
     }
     const from = node.home.fd()

@@ -44,7 +44,7 @@ import type { Core } from './core.js'
 import type { Handle } from './handles.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
-import { mayLend, part } from './lent.js'
+import { lend, part } from './lent.js'
 import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node, Stamp } from './node.js'
@@ -64,8 +64,7 @@ export function opened(core: Core, node: Node, fd: number, flags: number, out: O
   // Reading a file of the upper would change its access time, which opening does not.
   const unread = node.handles === undefined && !node.preloaded && !node.inUpper
   const known = (offers || lowers || unread) && stat(fd, scratch) >= 0
-  const lent = known && mayLend(core, node, scratch)
-  if (lent) node.lent = true
+  const lent = known && lend(core, node, fd, scratch)
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
   out.backing = lent || (offers && !(known && hasSetId(scratch))) ? fd : -1
@@ -115,9 +114,8 @@ export function open(
 /** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the daemon may say so. */
 export function openNode(core: Core, node: Node, flags: number): Result {
   if (node.adrift) {
-    const fd = node.handles?.[0]?.fd ?? node.anchor
-    if (fd < 0) return node.parted ? -ESTALE : -ENOENT
-    return sys.open(-1, `/proc/self/fd/${fd}`, flags)
+    const fd = node.lifeline
+    return fd < 0 ? -ENOENT : sys.open(-1, `/proc/self/fd/${fd}`, flags)
   }
   const dirfd = node.home.fd()
   if (dirfd < 0) return dirfd

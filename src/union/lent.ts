@@ -1,22 +1,28 @@
 /** Files of lowers that the kernel reads by itself beneath an upper (`passthrough=all`), and what becomes of them when they are written. */
 
 import { ESTALE } from '../abi/linux.js'
+import { duplicate } from '../sys/file.js'
 import type { Attr, Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { detach } from './lookup.js'
-import type { Node } from './node.js'
+import { letGo, type Node } from './node.js'
 
 /** Smaller files are handed over whole when they are opened. */
 const MIN_LENT = 128 * 1024
 
-/** Whether the kernel may be handed the lower's file. @param attr as on disk */
-export const mayLend = (core: Core, node: Node, attr: Attr): boolean =>
-  core.policy.lowers &&
-  !node.inUpper &&
-  !node.adrift &&
-  attr.size > MIN_LENT &&
-  attr.nlink === 1 &&
-  !core.parted.has(node.ino)
+/**
+ * Lends the kernel the file of a lower that is open for reading, if it may be.
+ *
+ * @param attr as on disk. @returns whether the kernel may be handed the descriptor
+ */
+export function lend(core: Core, node: Node, fd: number, attr: Attr): boolean {
+  if (!core.policy.lowers || node.inUpper || node.adrift || core.parted.has(node.ino)) return false
+  if (attr.size <= MIN_LENT || attr.nlink !== 1) return false
+  if (node.lent !== undefined) return true
+  const own = duplicate(fd)
+  if (own >= 0) node.lent = { fd: own, container: node.container }
+  return own >= 0
+}
 
 /**
  * Call before a file is written, truncated or linked. The kernel cannot put another file behind an open one: whoever has a lent
@@ -27,10 +33,15 @@ export const mayLend = (core: Core, node: Node, attr: Attr): boolean =>
  */
 export function part(core: Core, node: Node): Result {
   if (node.parted) return -ESTALE
-  if (!node.lent) return 0
-  node.parted = true
+  const { lent } = node
+  if (lent === undefined) return 0
   // Lent anew before the writer comes again, it would have to be parted for a second time, which the kernel takes for an error.
   core.parted.set(node.ino, true)
   detach(core, node)
+  letGo(node)
+  node.parted = true
+  node.lent = undefined
+  node.anchor = lent.fd
+  node.container = lent.container
   return -ESTALE
 }

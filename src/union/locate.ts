@@ -21,7 +21,7 @@ export function locate(node: Node, self: '' | '.'): Result {
     place.fd = node.home.fd()
     place.name = node.homeName
   } else {
-    const fd = node.handles?.[0]?.fd ?? node.anchor
+    const fd = node.lifeline
     place.fd = fd < 0 ? -ESTALE : fd
     place.name = ''
   }

@@ -137,7 +137,7 @@ export function statNode(core: Core, node: Node, out: Attr): Result {
   const r = statRaw(node, out)
   if (r < 0) return r
   core.show(node, out)
-  if (node.orphan && node.linkKeys === undefined) out.nlink = 0
+  if (node.orphan && node.linkKeys === undefined && !node.parted) out.nlink = 0
   return 0
 }
 
@@ -150,9 +150,8 @@ export function statRaw(node: Node, out: Attr): Result {
     const fd = home.fd()
     return fd < 0 ? fd : statIn(home.layer, fd, node.homeName, out)
   }
-  const handle = node.handles?.[0]
-  if (node.anchor >= 0) return statIn(node.container.layer, node.anchor, '', out)
-  if (handle !== undefined) return statIn(node.container.layer, handle.fd, '', out)
+  const fd = node.anchor >= 0 ? node.anchor : node.lifeline
+  if (fd >= 0) return statIn(node.container.layer, fd, '', out)
   if (node.epitaph === undefined) return -ESTALE
   out.set(node.epitaph)
   return 0

@@ -40,6 +40,14 @@ export interface Copying {
   to: number
 }
 
+/** A file of a lower that the kernel has been handed: see lent.ts. */
+export interface Lent {
+  /** A descriptor of it, */
+  fd: number
+  /** which is found there. */
+  container: Loc
+}
+
 /** One file of the union, of any type. */
 export class Node {
   lookups = 0
@@ -70,8 +78,8 @@ export class Node {
   handles: Handle[] | undefined
   /** The kernel has been given its pages, or has been able to read them. */
   preloaded = false
-  /** The kernel has been handed its file in a lower, and somebody has it open: see lent.ts. */
-  lent = false
+  /** While the kernel reads its file in a lower by itself for those who have it open. */
+  lent: Lent | undefined
   /** Its name leads to another node by now, since it was written while lent. */
   parted = false
   /** While open, where known or data has come late. */
@@ -111,6 +119,12 @@ export class Node {
   /** Whether nothing on disk leads to it: only descriptors do. */
   get adrift(): boolean {
     return this.parent === undefined && this.indexed === undefined
+  }
+
+  /** The descriptor that leads to a node which is adrift, or -1. */
+  get lifeline(): number {
+    const handle = this.parted ? undefined : this.handles?.[0]
+    return handle?.fd ?? this.anchor
   }
 
   /** Whether no name leads to it any more. */
@@ -256,6 +270,12 @@ export function addName(node: Node, parent: Dir, name: Name, container: Loc): vo
 export function letGo(node: Node): void {
   if (node.anchor >= 0) close(node.anchor)
   node.anchor = -1
+}
+
+/** Nobody has a lent file open any more. */
+export function endLending(node: Node): void {
+  if (node.lent !== undefined) close(node.lent.fd)
+  node.lent = undefined
 }
 
 /** The directory in a layer that holds a known name of a node. */

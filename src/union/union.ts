@@ -41,7 +41,7 @@ import { InodeNumbers } from './ino.js'
 import type { Layer, UnionOptions } from './layer.js'
 import { closeSome, openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
-import { Dir } from './node.js'
+import { Dir, letGo } from './node.js'
 import { readLinkIn } from './override.js'
 import { reachable } from './reach.js'
 import { readdir } from './readdir.js'
@@ -306,6 +306,7 @@ export class Union implements Filesystem {
   destroy(): void {
     this.core.handles.closeAll()
     this.core.unopened?.closeAll()
+    for (const node of this.core.table) letGo(node)
     this.opened.close()
   }
 

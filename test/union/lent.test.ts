@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ESTALE, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../src/abi/linux.js'
-import { Opened, SetAttr } from '../../src/vfs.js'
+import { ESTALE, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFREG } from '../../src/abi/linux.js'
+import { Attr, Opened, SetAttr } from '../../src/vfs.js'
 import { type Client, Errno } from './client.js'
 import { Stack } from './stacks.js'
 
@@ -83,7 +83,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
       expect(after.node).not.toBe(reader.node)
       expect(after.attr.ino).toBe(before.ino)
       expect(c.pread(reader, 3).toString()).toBe('ooo')
-      expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, nlink: 0 })
+      expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, nlink: 1, ino: before.ino })
       c.release(reader)
       expect(fs.readFileSync(path.join(s.lower, 'large')).equals(Buffer.alloc(LARGE, 'o'))).toBe(true)
     })
@@ -134,13 +134,59 @@ describe('a file of a lower that the kernel reads by itself', () => {
     c.release(removed)
   })
 
-  it('leaves no node behind', () => {
+  it('is kept for who has it without having it open: bound by mount(2), or by O_PATH', () => {
+    start()
+    c.chmod('large', 0o600)
+    c.chmod('large', 0o644)
+    file('bound', LARGE)
+    const reader = c.open('bound', O_RDONLY)
+    c.chmod('bound', 0o640)
+    comesAgain(() => c.with('bound', O_WRONLY, (f) => c.pwrite(f, 'new')))
+    c.release(reader)
+    expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, mode: S_IFREG | 0o644 })
+    const out = new Opened()
+    expect(c.fs.open(c.caller, reader.node, O_RDONLY, false, out)).toBe(0)
+    expect(c.pread({ node: reader.node, fh: out.fh }, 3).toString()).toBe('ooo')
+    c.fs.release(reader.node, out.fh)
+    expect(c.text('bound').slice(0, 4)).toBe('newo')
+  })
+
+  it.each([false, true])('takes no change any more that would miss its name, metacopy: %s', (metacopy) => {
+    c = s.open({ metacopy }, { passthrough: true, lowers: true })
+    const lower = path.join(s.lower, 'large')
+    const before = fs.statSync(lower)
+    const reader = c.open('large', O_RDONLY)
+    c.chmod('large', 0o600)
+    comesAgain(() => c.release(c.open('large', O_WRONLY)))
+    const { node } = reader
+    const attr = new Attr()
+    for (const set of [{ mode: 0o640 }, { uid: 7 }, { mtime: 1 }])
+      expect(c.fs.setattr(c.caller, node, reader.fh, Object.assign(new SetAttr(), set), attr)).toBe(-ESTALE)
+    expect(c.fs.setxattr(c.caller, node, 'user.x', Buffer.from('v'), 0, false)).toBe(-ESTALE)
+    expect(() => c.linkNode(node, 'second')).toThrow()
+    expect(c.stat('large').mode & 0o777).toBe(0o600)
+    c.release(reader)
+    expect(fs.statSync(lower)).toMatchObject({ mode: before.mode, uid: before.uid, mtimeMs: before.mtimeMs })
+  })
+
+  it('leaves no node and no descriptor behind', () => {
     start()
     const nodes = c.status('nodes')
+    const descriptors = fs.readdirSync('/proc/self/fd').length
     const reader = c.open('large', O_RDONLY)
     comesAgain(() => c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new')))
     c.release(reader)
     c.forgetAll()
     expect(c.status('nodes')).toBe(nodes)
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
+  })
+
+  it('is let go of when the mount is gone, though the kernel has not forgotten it', () => {
+    const descriptors = fs.readdirSync('/proc/self/fd').length
+    start()
+    c.open('large', O_RDONLY)
+    expect(() => c.open('large', O_WRONLY)).toThrow()
+    s.close(c)
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
   })
 })
