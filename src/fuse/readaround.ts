@@ -33,6 +33,8 @@ export class ReadAround {
   private readonly regions = new Float64Array(PLACES)
   private readonly counts = new Uint8Array(PLACES)
   private running: { node: NodeId; fd: number; job: JobId }[] = []
+  /** Lookups that the kernel has dropped of nodes whose pages are under way. */
+  private dropped: { node: NodeId; count: number }[] = []
   /** The session closes its own while helpers may still write. */
   private own = -1
 
@@ -86,12 +88,24 @@ export class ReadAround {
     return this.running.some((store) => store.node === node)
   }
 
+  /** Passes FORGET on; while pages are under way later, since a number that is free is the next file's, who would get them. */
+  forget(node: NodeId, count: number): void {
+    if (this.holds(node)) this.dropped.push({ node, count })
+    else this.fs.forget(node, count)
+  }
+
   private settle(): void {
     this.running = this.running.filter(({ fd, job }) => {
       if (this.helpers?.take(job) === PARKED) return true
       close(fd)
       return false
     })
+    const { dropped } = this
+    this.dropped = []
+    for (const { node, count } of dropped) {
+      if (this.running.some((store) => store.node === node)) this.dropped.push({ node, count })
+      else this.fs.forget(node, count)
+    }
   }
 
   /** Once the helpers have ended. */

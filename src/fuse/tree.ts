@@ -22,18 +22,18 @@ export function lookup(x: Context): number {
 }
 
 export function forget(x: Context): number {
-  x.fs.forget(x.req.node, x.req.u64(F.FORGET_IN.count))
+  x.around.forget(x.req.node, x.req.u64(F.FORGET_IN.count))
   return NO_REPLY
 }
 
 export function batchForget(x: Context): number {
-  const { fs, req } = x
+  const { around, req } = x
   const count = Math.min(
     req.u32(F.BATCH_FORGET_IN.count),
     Math.floor((req.size - F.BATCH_FORGET_IN.size) / F.BATCH_FORGET_IN.each),
   )
   for (let i = 0, at: number = F.BATCH_FORGET_IN.size; i < count; i++, at += F.BATCH_FORGET_IN.each) {
-    fs.forget(req.u64(at), req.u64(at + 8))
+    around.forget(req.u64(at), req.u64(at + 8))
   }
   return NO_REPLY
 }

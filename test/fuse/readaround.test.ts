@@ -115,14 +115,49 @@ describe('a region that is read here and there', () => {
     expect(given()).toBe(0)
   })
 
-  it('holds up who would change the file until it is through, and nobody else', () => {
-    // A pipe that nobody empties holds up the helper.
+  /** A pipe for the device, which holds up the helper until it is emptied. */
+  const held = (): { empty: () => void } => {
     execFileSync('mkfifo', [path.join(dir, 'pipe')])
     const pipe = fs.openSync(path.join(dir, 'pipe'), 'r+')
     const { fs: files } = b
     fs.closeSync(b.kernel.fd)
     b = new Bench({ helpers }, files, pipe)
     b.init()
+    const message = Buffer.alloc(40 + MiB)
+    const empty = (): void => {
+      for (let n = 0; n < message.length; ) n += fs.readSync(pipe, message, n, message.length - n, null)
+      ended()
+    }
+    return { empty }
+  }
+
+  it('goes to no other file: its number is not free until it is through', () => {
+    const { empty } = held()
+    const forgotten: [node: number, count: number][] = []
+    b.fs.forget = (node, count) => void forgotten.push([node, count])
+    readMany(0, ENOUGH)
+    expect(given()).toBe(1)
+    const forget = (node: number, count: number) =>
+      expect(b.raw(request(F.FUSE_FORGET, node, [u64(count)]))).toBeUndefined()
+    forget(FILE + 1, 1)
+    forget(FILE, 2)
+    const batch = [u32(2, 0), u64(FILE, 3, FILE + 2, 4)]
+    expect(b.raw(request(F.FUSE_BATCH_FORGET, 0, batch))).toBeUndefined()
+    expect(forgotten).toEqual([
+      [FILE + 1, 1],
+      [FILE + 2, 4],
+    ])
+    empty()
+    forget(FILE + 3, 1)
+    expect(forgotten.slice(2)).toEqual([
+      [FILE, 2],
+      [FILE, 3],
+      [FILE + 3, 1],
+    ])
+  })
+
+  it('holds up who would change the file until it is through, and nobody else', () => {
+    const { empty } = held()
     b.fs.open = (_c, _node, _flags, _kill, out) => {
       out.fh = 3
       return 0
@@ -142,9 +177,7 @@ describe('a region that is read here and there', () => {
     b.session.run()
     expect(b.kernel.sent).toEqual([])
 
-    const message = Buffer.alloc(40 + MiB)
-    for (let n = 0; n < message.length; ) n += fs.readSync(pipe, message, n, message.length - n, null)
-    ended()
+    empty()
     b.kernel.ended = 1
     b.session.run()
     expect(b.kernel.sent.map((reply) => parse(reply).error)).toEqual([0, 0, 0, 0])
