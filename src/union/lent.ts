@@ -2,7 +2,7 @@
 
 import { ESTALE } from '../abi/linux.js'
 import { duplicate } from '../sys/file.js'
-import type { Attr, Result } from '../vfs.js'
+import { type Attr, PARKED, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { detach } from './lookup.js'
 import { letGo, type Node } from './node.js'
@@ -29,12 +29,13 @@ export function lend(core: Core, node: Node, fd: number, attr: Attr): boolean {
  * file open keeps it as it is, and its name leads to another node from now on, as if rename(2) had put a new file there.
  *
  * @returns -ESTALE, at which the kernel looks the name up once more and comes again (path_lookup: LOOKUP_REVAL); 0 where
- *   nobody has it lent
+ *   nobody has it lent; PARKED while a helper thread copies it up for somebody else
  */
 export function part(core: Core, node: Node): Result {
   if (node.parted) return -ESTALE
   const { lent } = node
   if (lent === undefined) return 0
+  if (node.copying !== undefined) return PARKED
   // Lent anew before the writer comes again, it would have to be parted for a second time, which the kernel takes for an error.
   core.parted.set(node.ino, true)
   detach(core, node)

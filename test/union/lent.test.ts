@@ -2,7 +2,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ESTALE, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFREG } from '../../src/abi/linux.js'
-import { Attr, Opened, SetAttr } from '../../src/vfs.js'
+import { runJob } from '../../src/union/job.js'
+import { Attr, type Job, NO_FH, Opened, PARKED, type Result, SetAttr } from '../../src/vfs.js'
 import { type Client, Errno } from './client.js'
 import { Stack } from './stacks.js'
 
@@ -167,6 +168,27 @@ describe('a file of a lower that the kernel reads by itself', () => {
     expect(c.stat('large').mode & 0o777).toBe(0o600)
     c.release(reader)
     expect(fs.statSync(lower)).toMatchObject({ mode: before.mode, uid: before.uid, mtimeMs: before.mtimeMs })
+  })
+
+  it('is not parted before a copy-up that somebody else has under way', () => {
+    file('huge', 8 << 20)
+    start()
+    const reader = c.open('huge', O_RDONLY)
+    let copied: Result = PARKED
+    const jobs: Job[] = []
+    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
+    const attr = new Attr()
+    const chmod = (): Result =>
+      c.fs.setattr(c.caller, reader.node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), attr)
+    const write = (): Result => c.fs.open(c.caller, reader.node, O_WRONLY, false, new Opened())
+    expect(chmod()).toBe(PARKED)
+    expect(write()).toBe(PARKED)
+    copied = runJob(jobs[0] as Job)
+    expect(chmod()).toBe(0)
+    expect(write()).toBe(-ESTALE)
+    expect(c.stat('huge')).toMatchObject({ size: 8 << 20, mode: S_IFREG | 0o600 })
+    expect(fs.readdirSync(path.join(s.work, 'work'))).toEqual([])
+    c.release(reader)
   })
 
   it('leaves no node and no descriptor behind', () => {
