@@ -152,9 +152,7 @@ function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData
   const temporary = node.copying?.temporary ?? workdir.temporary()
   let r = build(core, workdir, node, temporary, data)
   if (r === PARKED) return r
-  // Xattrs go by no O_PATH descriptor. Its mode may leave nothing else.
-  let fd = r < 0 ? r : node.isRegular ? open(workdir.fd, temporary, O_RDONLY | O_NOFOLLOW) : -EACCES
-  if (fd === -EACCES) fd = open(workdir.fd, temporary, O_PATH | O_NOFOLLOW)
+  const fd = r < 0 ? r : openAnchor(node, workdir.fd, temporary)
   discard(workdir, temporary)
   if (fd < 0) return fd
   if (node.anchor >= 0) close(node.anchor)
@@ -163,6 +161,12 @@ function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData
   r = moveHandles(node)
   core.counters.copyUps++
   return r
+}
+
+/** Xattrs go by no O_PATH descriptor, but the mode of a file may leave nothing else. */
+function openAnchor(node: Node, dirfd: number, name: Name): Result {
+  const fd = node.isRegular ? open(dirfd, name, O_RDONLY | O_NOFOLLOW) : -EACCES
+  return fd === -EACCES ? open(dirfd, name, O_PATH | O_NOFOLLOW) : fd
 }
 
 /** After copy-up: moves the further known names of a node to the upper too. */

@@ -2,8 +2,18 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ENOSPC, EROFS, O_RDWR, O_WRONLY, RENAME_EXCHANGE, S_IFDIR, S_IFMT } from '../../src/abi/linux.js'
-import { scratch } from '../support/identity.js'
+import {
+  EACCES,
+  ENOSPC,
+  EROFS,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  RENAME_EXCHANGE,
+  S_IFDIR,
+  S_IFMT,
+} from '../../src/abi/linux.js'
+import { plainUser, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
 import { type Client, errnoOf } from './client.js'
 import { plant, Stack } from './stacks.js'
@@ -55,6 +65,26 @@ const unchanged = (c: Client, errno: number, changes: (() => void)[]): void => {
 }
 
 describe('a failure', () => {
+  it('to read a file that has lost its name leaves it as it was', () => {
+    const c = stack.open()
+    const reader = c.open('small', O_RDONLY)
+    c.unlink('small')
+    fs.chmodSync(path.join(stack.lower, 'small'), 0o600)
+    const { uid } = plainUser()
+    fs.chownSync(path.join(stack.work, 'work'), uid, -1)
+    process.seteuid?.(uid)
+    try {
+      expect(errnoOf(() => c.setattr('', { mode: 0o640 }, reader))).toBe(EACCES)
+    } finally {
+      process.seteuid?.(0)
+    }
+    expect(c.pread(reader, 100).toString()).toBe('small')
+    expect(fs.readdirSync(path.join(stack.work, 'work'))).toEqual([])
+    c.setattr('', { mode: 0o640 }, reader)
+    expect(c.pread(reader, 100).toString()).toBe('small')
+    c.release(reader)
+  })
+
   it('of space leaves the file as it was', () => {
     const c = stack.open()
     const file = c.open('big', 0)
