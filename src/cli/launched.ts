@@ -6,14 +6,16 @@ import { readMountFlags } from './flags.js'
 import { report } from './report.js'
 import { start } from './start.js'
 
+const OTHERS: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
+  'fuse-layerfs': fuseLayerfs,
+  'mount.fuse.layerfs': mountFuse,
+}
+
 /** @returns false where the words ask for help alone, which is the whole program's to give */
 export async function launched(program: string, words: readonly string[]): Promise<boolean> {
-  if (program === 'fuse-layerfs') {
-    await fuseLayerfs(words)
-    return true
-  }
-  if (program === 'mount.fuse.layerfs') {
-    await mountFuse(words)
+  const other = OTHERS[program]
+  if (other !== undefined) {
+    await other(words)
     return true
   }
   let isMount = true

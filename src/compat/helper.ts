@@ -62,8 +62,9 @@ function readWords(argv: readonly string[]): Words {
 }
 
 /** @throws LayerfsError USAGE, BAD_MAP */
-export function readHelperCall(argv: readonly string[]): HelperCall {
-  const words = readWords(argv)
+export const readHelperCall = (argv: readonly string[]): HelperCall => callOf(readWords(argv))
+
+function callOf(words: Words): HelperCall {
   const { source, mountpoint, subtype, switches } = words
   const into: PartialOptions = subtype === undefined ? {} : { subtype }
   for (const option of words.options) set(into, option)
@@ -79,8 +80,12 @@ function set(into: PartialOptions, { name, value, raw }: OptionWord): void {
 
 /** What a call is to mount; undefined where it is of another kind: a remount, or one that is to change nothing. @throws as readHelperCall */
 export function helperCommand(argv: readonly string[]): MountCommand | undefined {
-  if (isRemount(readWords(argv))) return undefined
-  const { options, fake } = readHelperCall(argv)
+  const words = readWords(argv)
+  return isRemount(words) ? undefined : commandOf(words)
+}
+
+function commandOf(words: Words): MountCommand | undefined {
+  const { options, fake } = callOf(words)
   return fake ? undefined : { options, foreground: false }
 }
 
@@ -97,8 +102,8 @@ export async function mountAsHelper(argv: readonly string[]): Promise<number> {
     if (!switches.has('f')) remount(mountpoint, switches.has('r') ? [...flags, 'ro'] : flags)
     return 0
   }
-  const { options, fake } = readHelperCall(argv)
-  return fake ? 0 : start({ options, foreground: false })
+  const asked = commandOf(words)
+  return asked === undefined ? 0 : start(asked)
 }
 
 const INVOCATION: ReadonlySet<ErrorCode> = new Set(['USAGE', 'BAD_MAP'])

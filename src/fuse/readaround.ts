@@ -85,6 +85,10 @@ export class ReadAround {
   holds(node: NodeId): boolean {
     if (this.running.length === 0) return false
     this.settle()
+    return this.isUnderWay(node)
+  }
+
+  private isUnderWay(node: NodeId): boolean {
     return this.running.some((store) => store.node === node)
   }
 
@@ -103,7 +107,7 @@ export class ReadAround {
     const { dropped } = this
     this.dropped = []
     for (const { node, count } of dropped) {
-      if (this.running.some((store) => store.node === node)) this.dropped.push({ node, count })
+      if (this.isUnderWay(node)) this.dropped.push({ node, count })
       else this.fs.forget(node, count)
     }
   }

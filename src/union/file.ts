@@ -64,11 +64,12 @@ export function opened(core: Core, node: Node, fd: number, flags: number, out: O
   // Reading a file of the upper would change its access time, which opening does not.
   const unread = node.handles === undefined && !node.preloaded && !node.inUpper
   const known = (offers || lowers || unread) && stat(fd, scratch) >= 0
-  const lent = known && lend(core, node, fd, scratch)
+  const small = known && scratch.size <= MAX_PRELOAD
+  const lent = known && !small && lend(core, node, fd, scratch)
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
   out.backing = lent || (offers && !(known && hasSetId(scratch))) ? fd : -1
-  out.preload = unread && known && scratch.size <= MAX_PRELOAD ? scratch.size : 0
+  out.preload = unread && small ? scratch.size : 0
   node.preloaded = true
   return 0
 }

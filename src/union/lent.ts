@@ -7,9 +7,6 @@ import type { Core } from './core.js'
 import { detach } from './lookup.js'
 import { letGo, type Node } from './node.js'
 
-/** Smaller files are handed over whole when they are opened. */
-const MIN_LENT = 128 * 1024
-
 /**
  * Lends the kernel the file of a lower that is open for reading, if it may be.
  *
@@ -17,7 +14,7 @@ const MIN_LENT = 128 * 1024
  */
 export function lend(core: Core, node: Node, fd: number, attr: Attr): boolean {
   if (!core.policy.lowers || node.inUpper || node.adrift || core.parted.has(node.ino)) return false
-  if (attr.size <= MIN_LENT || attr.nlink !== 1) return false
+  if (attr.nlink !== 1) return false
   if (node.lent !== undefined) return true
   const own = duplicate(fd)
   if (own >= 0) node.lent = { fd: own, container: node.container }

@@ -150,7 +150,7 @@ export function statRaw(node: Node, out: Attr): Result {
     const fd = home.fd()
     return fd < 0 ? fd : statIn(home.layer, fd, node.homeName, out)
   }
-  const fd = node.anchor >= 0 ? node.anchor : node.lifeline
+  const fd = node.lifeline
   if (fd >= 0) return statIn(node.container.layer, fd, '', out)
   if (node.epitaph === undefined) return -ESTALE
   out.set(node.epitaph)
