@@ -32,7 +32,7 @@ export function cachingFor(options: MountOptions): Caching {
   const passthrough = asked || (options.passthrough === 'auto' && options.writeback !== 'on' && able)
   return {
     passthrough,
-    lowers: options.passthrough === 'all',
+    lowers: options.passthrough === 'all' && (options.upper !== undefined || options.ephemeral),
     unopened: !asked,
     writeback: options.writeback !== 'off' && !passthrough,
   }

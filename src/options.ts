@@ -74,7 +74,7 @@ export interface MountOptions extends StackOptions {
   /** How the session thread waits: `spin` asks for a while before it sleeps, `follow` goes to the caller's processor, `adaptive` does what pays. */
   wake: 'adaptive' | 'free' | 'follow' | 'spin' | 'yield'
   writeback: 'auto' | 'on' | 'off'
-  /** `all`: large files of lowers too, which then stay as they are for who has them open (docs/semantics.md). */
+  /** `all`: large files of lowers too; then nothing can be stacked upon the mount (docs/semantics.md). */
   passthrough: 'auto' | 'on' | 'off' | 'all'
   /** Log each request as a line. */
   debug: boolean

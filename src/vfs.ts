@@ -89,7 +89,8 @@ export class Opened {
   /**
    * A descriptor whose file the kernel may read and write without us (FUSE passthrough), or -1. The kernel opens that
    * file anew with the caller's O_* flags: writing included. While a node is open anywhere, all its opens use the
-   * file of the first, so a node offers one only where its data will not move (no copy-up ahead).
+   * file of the first, so a node offers one only where its data will not move (no copy-up ahead), or one that leads to
+   * the data wherever they are.
    */
   backing = -1
   /** Pages the kernel has cached of this file are still right. */
@@ -176,6 +177,8 @@ export type Job =
    */
   | { kind: 'copy'; from: number; to: number; size: number; dense: boolean; done: number; sync: boolean }
   | { kind: 'sync'; fd: number; dataOnly: boolean }
+  /** Opens a file of a shadow to write, which has the kernel's overlayfs copy it up. */
+  | { kind: 'raise'; fd: number }
   /** Has a file's filesystem answer. */
   | { kind: 'ask'; fd: number }
 export type JobId = number

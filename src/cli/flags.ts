@@ -98,7 +98,7 @@ export const MOUNT_FLAGS: Readonly<Record<string, Flag>> = {
   passthrough: row(
     'Mount',
     'MODE',
-    'let the kernel read and write files without the daemon; all: large files of lowers too, which then stay as they are for who has them open',
+    'let the kernel read and write files without the daemon; all: large files of lowers too, and no overlayfs can be stacked upon the mount',
     { choices: ['auto', 'on', 'off', 'all'] },
   ),
   foreground: row('Daemon', undefined, 'stay in the foreground until unmounted'),

@@ -13,6 +13,8 @@ export interface Wishes {
   /** Keep written data in the page cache until flushed. Not together with passthrough. */
   writeback: boolean
   passthrough: boolean
+  /** Backing files may lie on an overlayfs. */
+  stacked: boolean
   /** Names and attributes stay good until told otherwise: nothing changes the layers but the mount. */
   endless: boolean
   /** Files can be read without having been opened: `Filesystem.readsUnopened`. */
@@ -92,8 +94,8 @@ export function negotiate(req: Request, reply: Reply, wishes: Wishes): Features 
   reply.u32(F.INIT_OUT.timeGran, 1)
   reply.u16(F.INIT_OUT.maxPages, MAX_PAGES)
   reply.u32(F.INIT_OUT.flags2, flags2)
-  // Depth 1: backing files lie on plain filesystems, and one overlayfs may still be stacked upon this mount.
-  reply.u32(F.INIT_OUT.maxStackDepth, passthrough ? 1 : 0)
+  // Depth 1: backing files lie on plain filesystems, and one overlayfs may still be stacked upon this mount. At 2 none may.
+  reply.u32(F.INIT_OUT.maxStackDepth, passthrough ? (wishes.stacked ? 2 : 1) : 0)
   return {
     minor: Math.min(minor, F.FUSE_KERNEL_MINOR_VERSION),
     maxReadahead,

@@ -50,6 +50,8 @@ export interface SessionOptions {
   timeout: number
   writeback: boolean
   passthrough: boolean
+  /** Backing files may lie on an overlayfs: nothing can be stacked upon the mount then. */
+  lowers?: boolean
   /** The kernel may open files by itself where the filesystem has them read unopened; then there is no passthrough. */
   unopened?: boolean
   /** The kernel checks no permissions on this mount. */
@@ -180,6 +182,7 @@ export class Session {
     const wishes: Wishes = {
       writeback: this.options.writeback,
       passthrough: this.options.passthrough,
+      stacked: this.options.lowers === true,
       endless: x.reply.endless,
       permissions: this.options.unchecked !== true,
       unopened: this.options.unopened === true && x.fs.readsUnopened === true,

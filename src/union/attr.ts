@@ -19,7 +19,6 @@ import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
 import { dropPrivileges, openNode, withoutPrivileges } from './file.js'
 import type { Layer } from './layer.js'
-import { part } from './lent.js'
 import { locate, place } from './locate.js'
 import { statNode } from './lookup.js'
 import { Dir, type Node, Stamp } from './node.js'
@@ -40,9 +39,7 @@ export function setattr(core: Core, c: Caller, node: Node, fh: Fh, set: SetAttr,
   const uid = set.uid === undefined ? undefined : upper.uids.toDisk(set.uid)
   const gid = set.gid === undefined ? undefined : upper.gids.toDisk(set.gid)
   if ((uid !== undefined && uid < 0) || (gid !== undefined && gid < 0)) return -EINVAL
-  let r = set.size === undefined ? 0 : part(core, node)
-  if (r < 0) return r
-  r = copyUp(core, node, set.size === undefined ? 'meta' : set.size === 0 ? 'none' : 'all')
+  let r = copyUp(core, node, set.size === undefined ? 'meta' : set.size === 0 ? 'none' : 'all')
   if (r < 0) return r
   if (set.size !== undefined) {
     r = truncate(core, node, fh, set.size)

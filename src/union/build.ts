@@ -26,7 +26,7 @@ import { runJob } from './job.js'
 import type { Layer } from './layer.js'
 import type { Loc } from './loc.js'
 import { markMetacopy, openData } from './metacopy.js'
-import { copyMetadata } from './metadata.js'
+import { copyMetadata, dropStrange } from './metadata.js'
 import { Dir, type Node } from './node.js'
 import { setOrigin } from './origin.js'
 import { makeIn, readLinkIn, statIn } from './override.js'
@@ -87,15 +87,23 @@ function buildFile(
   temporary: Name,
   data: CopyUpData,
 ): Result {
-  const to = node.copying?.to ?? open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
-  if (to < 0) return to
+  const { lent } = node
   let r: Result = 0
-  const below = data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0
+  if (lent !== undefined && node.copying === undefined) {
+    r = lent.copyTo(core.helpers, workdir.fd, temporary)
+    if (r < 0) return r
+  }
+  const creates = lent === undefined ? O_CREAT | O_EXCL : 0
+  const to = node.copying?.to ?? open(workdir.fd, temporary, creates | O_RDWR | O_NOFOLLOW, 0o600)
+  if (to < 0) return to
+  if (lent !== undefined) r = dropStrange(node.container.layer, core.stack.upper as Layer, to)
+  const below =
+    data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0 && lent === undefined
   const whole = data !== 'none' && !below && source.size > 0
-  if (below) {
+  if (r >= 0 && below) {
     r = ftruncate(to, source.size)
     if (r >= 0) r = markMetacopy(to, '')
-  } else if (whole) {
+  } else if (r >= 0 && whole) {
     r = fill(core, node, from, name, to, temporary)
     if (r === PARKED) return r
   }
@@ -128,7 +136,8 @@ function fill(core: Core, node: Node, from: number, name: Name, to: number, temp
   const dense = source.blocks * 512 >= size
   const sync = core.policy.durable
   const large = size >= PARK_BYTES ? helpers : undefined
-  const done = large !== undefined && dense ? copyWhile(() => !large.awaited(), fd, to, size) : 0
+  let done: Result = node.lent === undefined ? 0 : size
+  if (done === 0 && large !== undefined && dense) done = copyWhile(() => !large.awaited(), fd, to, size)
   let r: Result = done
   if (done >= 0 && (done < size || sync)) {
     const job: Job = { kind: 'copy', from: fd, to, size, dense, done, sync }

@@ -37,7 +37,6 @@ import { discard, type Workdir } from './workdir.js'
  *   metacopy is on
  */
 export function copyUp(core: Core, node: Node, data: CopyUpData = 'all'): Result {
-  if (node.parted) return -ESTALE
   if (node.inUpper) {
     const r = data === 'meta' ? 0 : completeData(core, node, data)
     return r === 1 ? moveHandles(node) : r
@@ -125,6 +124,7 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
       if (node.indexed === undefined) parent.listing?.add(node.name, source.ino, dtOfMode(node.type), to)
     }
   }
+  node.lent?.settle()
   const moved = node.dataBelow ? 0 : moveHandles(node)
   return moved < 0 || node.indexed !== undefined ? moved : joinKnownNames(core, node)
 }
@@ -155,6 +155,7 @@ function copyUpOrphan(core: Core, workdir: Workdir, node: Node, data: CopyUpData
   const fd = r < 0 ? r : openAnchor(node, workdir.fd, temporary)
   discard(workdir, temporary)
   if (fd < 0) return fd
+  node.lent?.settle()
   if (node.anchor >= 0) close(node.anchor)
   node.anchor = fd
   node.container = (core.stack.upper as { root: Loc }).root

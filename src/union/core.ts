@@ -10,6 +10,7 @@ import type { Layer } from './layer.js'
 import type { Listing } from './listing.js'
 import { Dir, type Node, NodeTable } from './node.js'
 import type { Stack } from './resolve.js'
+import type { Shadow } from './shadow.js'
 import { Unopened } from './unopened.js'
 import type { Workdir } from './workdir.js'
 
@@ -17,10 +18,8 @@ import type { Workdir } from './workdir.js'
 const LISTING_BYTES = 96 * 1024 * 1024
 
 export interface Policy {
-  /** The kernel may read and write files of the upper without us, */
+  /** The kernel may read and write files of the upper without us. */
   passthrough: boolean
-  /** and read large ones of lowers: what is written after their copy-up does not reach who has them open. */
-  lowers: boolean
   /** Directories are renamed by redirect, else EXDEV. */
   redirect: boolean
   /** chmod, chown and the like of a lower file copy up no data. */
@@ -53,8 +52,6 @@ export class Core {
   })
   /** Directories that the kernel has let go of, the longest ago first. */
   readonly idle = new Set<Dir>()
-  /** Numbers of the files that were written while they were lent: not to be lent again. */
-  readonly parted = new LRUCache<number, true>({ max: 4096 })
   /** The latest listing too large for the cache. */
   private giant: Dir | undefined
 
@@ -64,6 +61,8 @@ export class Core {
     /** Undefined on a read-only mount. */
     readonly workdir: Workdir | undefined,
     readonly policy: Policy,
+    /** By which the kernel may read large files of lowers without us. */
+    readonly shadows: ReadonlyMap<Layer, Shadow> | undefined,
   ) {
     this.unopened = workdir === undefined ? new Unopened() : undefined
   }

@@ -25,7 +25,6 @@ import type { Core } from './core.js'
 import { opened, ourFlags } from './file.js'
 import { Birth, inherit } from './inherit.js'
 import type { Layer } from './layer.js'
-import { part } from './lent.js'
 import { Listing } from './listing.js'
 import { enter, remember } from './lookup.js'
 import { addName, Dir, Node, Stamp } from './node.js'
@@ -197,9 +196,7 @@ export function link(core: Core, node: Node, parent: Dir, name: Name, out: Entry
   if (node instanceof Dir) return -EPERM
   const whiteout = prepare(core, parent, name)
   if (typeof whiteout === 'number') return whiteout
-  let r = part(core, node)
-  if (r < 0) return r
-  r = raiseRenamed(core, node)
+  let r = raiseRenamed(core, node)
   if (r < 0) return r
   const workdir = core.workdir as Workdir
   const to = parent.upperLoc.fd()

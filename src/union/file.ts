@@ -44,7 +44,7 @@ import type { Core } from './core.js'
 import type { Handle } from './handles.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
-import { lend, part } from './lent.js'
+import { lend } from './lent.js'
 import { locate, place } from './locate.js'
 import { openData } from './metacopy.js'
 import { Dir, type Node, Stamp } from './node.js'
@@ -59,16 +59,16 @@ const MAX_PRELOAD = 128 * 1024
 
 /** Answers an open file. */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
-  const { passthrough, lowers } = core.policy
-  const offers = passthrough && staysPut(core, node)
+  const offers = core.policy.passthrough && staysPut(core, node)
   // Reading a file of the upper would change its access time, which opening does not.
   const unread = node.handles === undefined && !node.preloaded && !node.inUpper
-  const known = (offers || lowers || unread) && stat(fd, scratch) >= 0
+  const known = (offers || core.shadows !== undefined || unread) && stat(fd, scratch) >= 0
   const small = known && scratch.size <= MAX_PRELOAD
-  const lent = known && !small && lend(core, node, fd, scratch)
+  const plain = !(known && hasSetId(scratch))
+  const lent = known && !small && plain ? lend(core, node, scratch) : -1
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
-  out.backing = lent || (offers && !(known && hasSetId(scratch))) ? fd : -1
+  out.backing = lent < 0 && offers && plain ? fd : lent
   out.preload = unread && small ? scratch.size : 0
   node.preloaded = true
   return 0
@@ -94,9 +94,7 @@ export function open(
   if (!node.isRegular) return -ELOOP
   const truncate = (flags & O_TRUNC) !== 0
   if (writes(flags) || truncate) {
-    let r = part(core, node)
-    if (r < 0) return r
-    r = copyUp(core, node, truncate ? 'none' : 'all')
+    const r = copyUp(core, node, truncate ? 'none' : 'all')
     if (r < 0) return r
   }
   const wanted = ourFlags(flags)

@@ -4,7 +4,7 @@ import { UTIME_OMIT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
 import { utimensAt } from '../sys/stat.js'
 import type { Fh, JobId } from '../vfs.js'
-import { endLending, type Node } from './node.js'
+import type { Node } from './node.js'
 
 /** One open file. Its descriptor's number stays the same when copy-up puts another file behind it. */
 export class Handle {
@@ -51,7 +51,8 @@ export class HandleTable {
     node.handles = node.handles?.filter((h) => h !== handle)
     if (node.handles?.length === 0) {
       node.handles = undefined
-      endLending(node)
+      node.lent?.end()
+      node.lent = undefined
       node.stamp = undefined
     }
   }

@@ -137,7 +137,7 @@ export function statNode(core: Core, node: Node, out: Attr): Result {
   const r = statRaw(node, out)
   if (r < 0) return r
   core.show(node, out)
-  if (node.orphan && node.linkKeys === undefined && !node.parted) out.nlink = 0
+  if (node.orphan && node.linkKeys === undefined) out.nlink = 0
   return 0
 }
 

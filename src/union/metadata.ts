@@ -4,7 +4,7 @@ import { EINVAL, EOPNOTSUPP, EOVERFLOW, S_IFLNK, S_IFMT } from '../abi/linux.js'
 import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY, FUSE_OVERLAYFS_PREFIX, overlayPrefix } from '../abi/overlay.js'
 import { type IdMap, mapAcl, mapCapability } from '../idmap.js'
 import { utimensAt } from '../sys/stat.js'
-import { readXattr, setXattr, xattrNames } from '../sys/xattr.js'
+import { readXattr, removeXattr, setXattr, xattrNames } from '../sys/xattr.js'
 import type { Attr, Name, Result } from '../vfs.js'
 import { setIdentity, setMode, setOwner, xattrOnDisk, xattrShown } from './override.js'
 
@@ -90,6 +90,19 @@ export function copyXattrs(
     let r = mapXattr(shown, value, from, 'toShown')
     if (r === 0) r = mapXattr(shown, value, to, 'toDisk')
     if (r === 0) r = setXattr(toFd, name, kept, value)
+    if (r < 0) return r
+  }
+  return 0
+}
+
+/** Takes from a file that somebody else has copied from one layer to another the xattrs that `copyXattrs` does not give. */
+export function dropStrange(from: Owners, to: Owners, fd: number): Result {
+  const names = xattrNames(fd, '')
+  if (typeof names === 'number') return names === -EOPNOTSUPP ? 0 : names
+  for (const xattr of names) {
+    const shown = xattrShown(from, xattr)
+    if (isContent(xattr) && shown !== undefined && xattrOnDisk(to, shown) === xattr) continue
+    const r = removeXattr(fd, '', xattr)
     if (r < 0) return r
   }
   return 0

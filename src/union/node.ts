@@ -6,6 +6,7 @@ import { type Attr, type JobId, type Name, type NodeId, ROOT } from '../vfs.js'
 import type { Handle } from './handles.js'
 import type { Listing } from './listing.js'
 import type { Loc } from './loc.js'
+import type { Lent } from './shadow.js'
 
 /** A name of a node: hard links have several. */
 export interface Link {
@@ -40,14 +41,6 @@ export interface Copying {
   to: number
 }
 
-/** A file of a lower that the kernel has been handed: see lent.ts. */
-export interface Lent {
-  /** A descriptor of it, */
-  fd: number
-  /** which is found there. */
-  container: Loc
-}
-
 /** One file of the union, of any type. */
 export class Node {
   lookups = 0
@@ -78,10 +71,8 @@ export class Node {
   handles: Handle[] | undefined
   /** The kernel has been given its pages, or has been able to read them. */
   preloaded = false
-  /** While the kernel reads its file in a lower by itself for those who have it open. */
+  /** While the kernel reads and writes it by way of its file in a lower, for those who opened that. */
   lent: Lent | undefined
-  /** Its name leads to another node by now, since it was written while lent. */
-  parted = false
   /** While open, where known or data has come late. */
   stamp: Stamp | undefined
   /** A descriptor of a file that has no name left, or -1. It may be O_PATH or for reading alone. */
@@ -123,8 +114,7 @@ export class Node {
 
   /** The descriptor that leads to a node which is adrift, or -1. */
   get lifeline(): number {
-    const handle = this.parted ? undefined : this.handles?.[0]
-    return handle?.fd ?? this.anchor
+    return this.handles?.[0]?.fd ?? this.anchor
   }
 
   /** Whether no name leads to it any more. */
@@ -270,12 +260,6 @@ export function addName(node: Node, parent: Dir, name: Name, container: Loc): vo
 export function letGo(node: Node): void {
   if (node.anchor >= 0) close(node.anchor)
   node.anchor = -1
-}
-
-/** Nobody has a lent file open any more. */
-export function endLending(node: Node): void {
-  if (node.lent !== undefined) close(node.lent.fd)
-  node.lent = undefined
 }
 
 /** The directory in a layer that holds a known name of a node. */

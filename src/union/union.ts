@@ -49,6 +49,7 @@ import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
 import { reload, reset } from './reset.js'
 import { rootLocs } from './resolve.js'
+import { Shadow } from './shadow.js'
 import { type OpenStack, openStack } from './stack.js'
 import { which } from './which.js'
 import { getxattr, listxattr, removexattr, setxattr } from './xattr.js'
@@ -71,13 +72,26 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
   const privileged = opened.workdir?.namespace === 'trusted'
   const policy: Policy = {
     passthrough: transport.passthrough,
-    lowers: transport.lowers === true,
     redirect: privileged && (options.redirect === 'on' || options.redirect === 'auto'),
     metacopy: privileged && options.metacopy,
     durable: !options.volatile && opened.workdir?.inMemory !== true,
     noatime: opened.noatime,
   }
-  return new Union(opened, policy)
+  return new Union(opened, policy, transport.lowers === true ? shadowsOf(opened) : undefined)
+}
+
+/** Shadows over all lowers of a stack that has an upper. Where one cannot be had the stack is closed. */
+function shadowsOf({ stack, workdir, close }: OpenStack): Map<Layer, Shadow> | undefined {
+  if (workdir === undefined) return undefined
+  const shadows = new Map<Layer, Shadow>()
+  try {
+    for (const layer of stack.layers) if (!layer.writable) shadows.set(layer, Shadow.over(layer, workdir))
+  } catch (error) {
+    for (const shadow of shadows.values()) shadow.close()
+    close()
+    throw error
+  }
+  return shadows
 }
 
 export class Union implements Filesystem {
@@ -89,9 +103,10 @@ export class Union implements Filesystem {
   constructor(
     private readonly opened: OpenStack,
     policy: Policy,
+    shadows: ReadonlyMap<Layer, Shadow> | undefined,
   ) {
     const { layers } = opened.stack
-    this.core = new Core(opened.stack, new InodeNumbers(layers), opened.workdir, policy)
+    this.core = new Core(opened.stack, new InodeNumbers(layers), opened.workdir, policy, shadows)
     const lowers = layers.filter((layer) => !layer.writable)
     if (lowers.some((l) => l.reach !== undefined) && lowers.some((l) => l.reach === undefined)) {
       this.reachable = (id, since, whole) => {
@@ -307,6 +322,7 @@ export class Union implements Filesystem {
     this.core.handles.closeAll()
     this.core.unopened?.closeAll()
     for (const node of this.core.table) letGo(node)
+    for (const shadow of this.core.shadows?.values() ?? []) shadow.close()
     this.opened.close()
   }
 

@@ -43,6 +43,7 @@ describe('FUSE_INIT', () => {
     expect(got.flags2 & F.FUSE2_PASSTHROUGH).not.toBe(0)
     expect(got.depth).toBe(1)
     expect(both.session.features).toMatchObject({ passthrough: true, writeback: false })
+    expect(agreed(new Bench({ passthrough: true, lowers: true }).init().body).depth).toBe(2)
 
     const old = new Bench({ passthrough: true, writeback: true })
     const without = agreed(old.init(initRequest(7, 38, ALL, 0)).body)

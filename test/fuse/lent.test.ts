@@ -50,9 +50,12 @@ function reading(): void {
     expect(status().passthrough).toMatchObject({ enabled: true, granted: 3, refused: 0 })
   })
 
-  it('changes names whose files are being read: by write, truncation, link', async () => {
-    await mountAll()
+  it('shows all who have a file open what is written: by write, truncation, link', async () => {
+    const { stats } = await mountAll()
     const readers = ['a', 'b', 'c', 'd'].map((name) => fs.openSync(at('mnt', name), 'r'))
+    const seen = readers.map(() => Buffer.alloc(SIZE + 5))
+    for (const [i, fd] of readers.entries())
+      expect(fs.readSync(fd, seen[i] as Buffer, 0, SIZE + 5, 0)).toBe(SIZE)
     const writer = fs.openSync(at('mnt', 'a'), 'r+')
     fs.writeSync(writer, 'written!', 0)
     fs.closeSync(writer)
@@ -62,17 +65,34 @@ function reading(): void {
     fs.appendFileSync(at('mnt', 'e'), 'tail')
     expect(['a', 'b', 'c'].map(shown)).toEqual(['written!', 'ooo', 'anew'])
     expect(fs.statSync(at('mnt', 'd'))).toMatchObject({ size: SIZE + 4, nlink: 2 })
-    for (const fd of readers) {
-      const all = Buffer.alloc(SIZE + 1)
-      expect(fs.readSync(fd, all, 0, SIZE + 1, 0)).toBe(SIZE)
-      expect(all.subarray(0, SIZE).equals(BEFORE)).toBe(true)
+    const got = readers.map((fd, i) => {
+      const n = fs.readSync(fd, seen[i] as Buffer, 0, SIZE + 5, 0)
       fs.closeSync(fd)
-    }
+      return (seen[i] as Buffer).toString('latin1', 0, n)
+    })
+    const text = BEFORE.toString('latin1')
+    expect(got).toEqual([`written!${text.slice(8)}`, 'ooo', 'anew', `${text}tail`])
+    expect(stats().ops.READ).toBeUndefined()
     await m?.unmount()
     m = undefined
     for (const name of ['a', 'b', 'c', 'd'])
       expect(fs.readFileSync(at('lower', name)).equals(BEFORE)).toBe(true)
     expect(fs.readFileSync(at('upper', 'a')).toString('latin1', 0, 9)).toBe('written!o')
+  })
+
+  it('runs a program of a lower, which nobody may write meanwhile', async () => {
+    fs.copyFileSync('/bin/sleep', at('lower', 'sleep'))
+    fs.truncateSync(at('lower', 'sleep'), SIZE)
+    fs.chmodSync(at('lower', 'sleep'), 0o755)
+    await mountAll()
+    const child = spawn(at('mnt', 'sleep'), ['60'], { stdio: 'ignore' })
+    await once(child, 'spawn')
+    expect(() => fs.openSync(at('mnt', 'sleep'), 'r+')).toThrow(/ETXTBSY/)
+    const closed = once(child, 'close')
+    child.kill('SIGKILL')
+    await closed
+    fs.appendFileSync(at('mnt', 'sleep'), '!')
+    expect(fs.statSync(at('mnt', 'sleep')).size).toBe(SIZE + 1)
   })
 
   it('lets a writer in among readers who come and go', async () => {

@@ -1,9 +1,14 @@
 /** Changes a stack over and over until it is killed: `crasher DIR SEED`. Files are whole before and after each step. */
 import fs from 'node:fs'
+import { O_RDONLY } from '../../src/abi/linux.js'
 import { Client } from './client.js'
 
 const [dir = '', seed = '0'] = process.argv.slice(2)
-const c = new Client({ lower: [`${dir}/lower`], upper: `${dir}/upper`, work: `${dir}/work` })
+const lending = Number(seed) % 2 === 1
+const c = new Client(
+  { lower: [`${dir}/lower`], upper: `${dir}/upper`, work: `${dir}/work` },
+  { passthrough: lending, lowers: lending },
+)
 let state = Number(seed)
 const random = (n: number): number => {
   state = (state * 1103515245 + 12345) & 0x7fffffff
@@ -14,6 +19,8 @@ const link = (from: string, to: string): void => {
   if (!c.exists(to)) c.link(from, to)
 }
 
+// Whoever has a file of the lower open is led to its copy where the kernel reads it by itself.
+if (lending) for (let k = 0; k < 12; k++) c.open(`file${k}`, O_RDONLY)
 fs.writeSync(1, 'ready\n')
 for (;;) {
   const k = random(12)

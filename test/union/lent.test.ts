@@ -1,214 +1,348 @@
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ESTALE, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFREG } from '../../src/abi/linux.js'
+import { ENOSPC, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../src/abi/linux.js'
+import type { LayerInput, MountInput } from '../../src/options.js'
+import { xattrNames } from '../../src/sys/xattr.js'
 import { runJob } from '../../src/union/job.js'
 import { Attr, type Job, NO_FH, Opened, PARKED, type Result, SetAttr } from '../../src/vfs.js'
-import { type Client, Errno } from './client.js'
+import { discard, mountOverlay, umount } from '../support/mounts.js'
+import { type Client, errnoOf, type OpenFile } from './client.js'
 import { Stack } from './stacks.js'
 
 const LARGE = 256 * 1024
 const SMALL = 128 * 1024
+const LENDING = { passthrough: true, lowers: true }
 
 let s: Stack
 let c: Client
-const file = (name: string, size: number): void =>
+const file = (name: string, size = LARGE): void =>
   fs.writeFileSync(path.join(s.lower, name), Buffer.alloc(size, 'o'))
-const start = (lowers = true): void => {
-  c = s.open({}, { passthrough: true, lowers })
+const start = (options: Partial<MountInput> = {}): void => {
+  c = s.open(options, LENDING)
+}
+/** What stands in the workdir besides what overlayfs needs for itself. */
+const temporaries = (): string[] => {
+  const work = path.join(s.work, 'work')
+  return fs.readdirSync(work).filter((name) => !fs.existsSync(path.join(work, name, 'upper')))
 }
 beforeEach(() => {
   s = new Stack()
-  file('large', LARGE)
+  file('large')
   file('small', SMALL)
 })
 afterEach(() => s.remove())
 
-/** Whether an open offers the kernel a file to read by itself. */
-function offers(name: string): boolean {
-  const out = new Opened()
-  const node = c.node(name)
-  expect(c.fs.open(c.caller, node, O_RDONLY, false, out)).toBe(0)
-  c.fs.release(node, out.fh)
-  return out.backing >= 0
+/** Who reads a file as the kernel does: by the descriptor that it is handed; without one by asking. */
+class Reader {
+  readonly file: OpenFile
+  readonly lent: boolean
+  private readonly backing: number
+
+  constructor(name: string) {
+    const out = new Opened()
+    const node = c.node(name)
+    expect(c.fs.open(c.caller, node, O_RDONLY, false, out)).toBe(0)
+    this.file = { node, fh: out.fh }
+    this.lent = out.backing >= 0
+    this.backing = this.lent ? fs.openSync(`/proc/self/fd/${out.backing}`, 'r') : -1
+  }
+
+  read(length: number, pos = 0): string {
+    const asked = c.pread(this.file, length, pos).toString('latin1')
+    if (!this.lent) return asked
+    const got = Buffer.alloc(length)
+    const n = fs.readSync(this.backing, got, 0, length, pos)
+    expect(got.toString('latin1', 0, n)).toBe(asked)
+    return asked
+  }
+
+  close(): void {
+    if (this.lent) fs.closeSync(this.backing)
+    c.release(this.file)
+  }
 }
 
-/** What a call answers of which the kernel is to come again, and what it answers then. */
-function comesAgain(call: () => unknown): void {
-  let errno = 0
-  try {
-    call()
-  } catch (error) {
-    errno = error instanceof Errno ? error.errno : -1
-  }
-  expect(errno).toBe(ESTALE)
-  call()
+const lends = (name: string): boolean => {
+  const reader = new Reader(name)
+  reader.close()
+  return reader.lent
+}
+
+/** A file's metadata on disk. */
+function facts(at: string): unknown {
+  const { mode, uid, gid, size, mtimeMs, nlink } = fs.statSync(at)
+  const names = xattrNames(-100, at)
+  return { mode, uid, gid, size, mtimeMs, nlink, names: typeof names === 'number' ? names : names.sort() }
 }
 
 describe('a file of a lower that the kernel reads by itself', () => {
-  it('is large, has one name, and is in no upper', () => {
-    file('linked', LARGE)
+  it('is large, has no set-id bits, and is in no upper yet', () => {
+    file('linked')
     fs.linkSync(path.join(s.lower, 'linked'), path.join(s.lower, 'other'))
-    file('raised', LARGE)
+    file('raised')
+    file('setuid')
+    fs.chmodSync(path.join(s.lower, 'setuid'), 0o4755)
+    fs.mkdirSync(path.join(s.lower, 'd'))
+    file('d/deep')
     start()
+    expect(['large', 'linked', 'd/deep'].map(lends)).toEqual([true, true, true])
+    expect(['small', 'setuid'].map(lends)).toEqual([false, false])
     c.chmod('raised', 0o600)
-    expect(offers('large')).toBe(true)
-    expect(offers('small')).toBe(false)
-    expect(offers('linked')).toBe(false)
-    // One of the upper does not move, so nothing has to be parted.
-    const reader = c.open('raised', O_RDONLY)
-    const writer = c.open('raised', O_WRONLY)
-    expect(writer.node).toBe(reader.node)
-    c.release(reader)
-    c.release(writer)
+    // One of the upper is handed over as it is.
+    const reader = new Reader('raised')
+    expect(reader.lent).toBe(true)
+    c.with('raised', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    expect(reader.read(4)).toBe('newo')
+    reader.close()
   })
 
   it('is none unless asked for', () => {
-    start(false)
-    expect(offers('large')).toBe(false)
+    c = s.open({}, { passthrough: true })
+    expect(lends('large')).toBe(false)
   })
 
-  const changes: Record<string, () => unknown> = {
-    'opened to write': () => c.with('large', O_RDWR, (f) => c.pwrite(f, 'new')),
-    'opened with O_TRUNC': () => c.with('large', O_WRONLY | O_TRUNC, (f) => c.pwrite(f, 'new')),
-    truncated: () => c.setattr('large', Object.assign(new SetAttr(), { size: 3 })),
-    linked: () => c.link('large', 'second'),
-  }
-  for (const [what, change] of Object.entries(changes)) {
-    it(`stays as it is for who has it open when it is ${what}`, () => {
+  it('is not one that overlayfs shows differently: of a filesystem mounted in the lower, or a metacopy', () => {
+    fs.mkdirSync(path.join(s.lower, 'mounted'))
+    file('mounted/f')
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', path.join(s.lower, 'mounted')], { timeout: 30_000 })
+    try {
+      file('mounted/f')
       start()
-      const before = c.stat('large')
-      const reader = c.open('large', O_RDONLY)
-      comesAgain(change)
-      const after = c.entry('large')
-      expect(after.node).not.toBe(reader.node)
-      expect(after.attr.ino).toBe(before.ino)
-      expect(c.pread(reader, 3).toString()).toBe('ooo')
-      expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, nlink: 1, ino: before.ino })
-      c.release(reader)
-      expect(fs.readFileSync(path.join(s.lower, 'large')).equals(Buffer.alloc(LARGE, 'o'))).toBe(true)
-    })
-  }
-
-  it('is not lent again once it was parted, so that a writer among readers has to come again once only', () => {
-    start()
-    const reader = c.open('large', O_RDONLY)
-    expect(() => c.open('large', O_WRONLY)).toThrow()
-    // The kernel forgets what it had asked for, and others read before the writer is back.
-    c.forgetAll()
-    expect(offers('large')).toBe(false)
-    const second = c.open('large', O_RDONLY)
-    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
-    expect(c.pread(second, 3).toString()).toBe('new')
-    expect(c.pread(reader, 3).toString()).toBe('ooo')
-    c.release(second)
-    c.release(reader)
-  })
-
-  it('is one file again once nobody has it open', () => {
-    start()
-    const reader = c.open('large', O_RDONLY)
-    c.release(reader)
-    c.with('large', O_WRONLY, (f) => {
-      expect(f.node).toBe(reader.node)
-      c.pwrite(f, 'new')
-    })
-    expect(c.text('large').slice(0, 4)).toBe('newo')
-  })
-
-  it('may have its mode changed, be moved and be removed while it is open', () => {
-    file('moved', LARGE)
-    start()
-    const reader = c.open('large', O_RDONLY)
+      expect(lends('mounted/f')).toBe(false)
+      s.close(c)
+    } finally {
+      umount(path.join(s.lower, 'mounted'))
+    }
+    c = s.open({ metacopy: true }, { passthrough: true })
     c.chmod('large', 0o600)
-    c.rename('large', 'elsewhere')
-    comesAgain(() => c.with('elsewhere', O_WRONLY, (f) => c.pwrite(f, 'new')))
-    expect(c.stat('elsewhere').mode & 0o777).toBe(0o600)
-    expect(c.text('elsewhere').slice(0, 4)).toBe('newo')
-    c.release(reader)
-    const removed = c.open('moved', O_RDONLY)
-    c.unlink('moved')
-    expect(c.pread(removed, 3).toString()).toBe('ooo')
-    // Through /proc, where no name can be looked up again, there is no way to write it.
-    const out = new Opened()
-    expect(c.fs.open(c.caller, removed.node, O_RDWR, false, out)).toBe(-ESTALE)
-    c.release(removed)
-  })
-
-  it('is kept for who has it without having it open: bound by mount(2), or by O_PATH', () => {
-    start()
-    c.chmod('large', 0o600)
-    c.chmod('large', 0o644)
-    file('bound', LARGE)
-    const reader = c.open('bound', O_RDONLY)
-    c.chmod('bound', 0o640)
-    comesAgain(() => c.with('bound', O_WRONLY, (f) => c.pwrite(f, 'new')))
-    c.release(reader)
-    expect(c.statNode(reader.node)).toMatchObject({ size: LARGE, mode: S_IFREG | 0o644 })
-    const out = new Opened()
-    expect(c.fs.open(c.caller, reader.node, O_RDONLY, false, out)).toBe(0)
-    expect(c.pread({ node: reader.node, fh: out.fh }, 3).toString()).toBe('ooo')
-    c.fs.release(reader.node, out.fh)
-    expect(c.text('bound').slice(0, 4)).toBe('newo')
-  })
-
-  it.each([false, true])('takes no change any more that would miss its name, metacopy: %s', (metacopy) => {
-    c = s.open({ metacopy }, { passthrough: true, lowers: true })
-    const lower = path.join(s.lower, 'large')
-    const before = fs.statSync(lower)
-    const reader = c.open('large', O_RDONLY)
-    c.chmod('large', 0o600)
-    comesAgain(() => c.release(c.open('large', O_WRONLY)))
-    const { node } = reader
-    const attr = new Attr()
-    for (const set of [{ mode: 0o640 }, { uid: 7 }, { mtime: 1 }])
-      expect(c.fs.setattr(c.caller, node, reader.fh, Object.assign(new SetAttr(), set), attr)).toBe(-ESTALE)
-    expect(c.fs.setxattr(c.caller, node, 'user.x', Buffer.from('v'), 0, false)).toBe(-ESTALE)
-    expect(() => c.linkNode(node, 'second')).toThrow()
+    s.close(c)
+    for (const name of ['upper2', 'work2']) fs.mkdirSync(path.join(s.dir, name))
+    const [upper, work] = ['upper2', 'work2'].map((name) => path.join(s.dir, name)) as [string, string]
+    c = s.open({ lower: [s.upper, s.lower] as LayerInput[], upper, work, metacopy: true }, LENDING)
     expect(c.stat('large').mode & 0o777).toBe(0o600)
-    c.release(reader)
-    expect(fs.statSync(lower)).toMatchObject({ mode: before.mode, uid: before.uid, mtimeMs: before.mtimeMs })
+    expect(lends('large')).toBe(false)
   })
 
-  it('is not parted before a copy-up that somebody else has under way', () => {
-    file('huge', 8 << 20)
+  const changes: Record<string, { change: () => unknown; shows: string; size: number }> = {
+    'opened to write': {
+      change: () => c.with('large', O_RDWR, (f) => c.pwrite(f, 'new')),
+      shows: 'newo',
+      size: LARGE,
+    },
+    'opened with O_TRUNC': {
+      change: () => c.with('large', O_WRONLY | O_TRUNC, (f) => c.pwrite(f, 'new')),
+      shows: 'new',
+      size: 3,
+    },
+    emptied: { change: () => c.setattr('large', { size: 0 }), shows: '', size: 0 },
+    truncated: { change: () => c.setattr('large', { size: 3 }), shows: 'ooo', size: 3 },
+    'linked and written': {
+      change: () => {
+        c.link('large', 'second')
+        c.with('second', O_WRONLY, (f) => c.pwrite(f, 'new'))
+      },
+      shows: 'newo',
+      size: LARGE,
+    },
+    'given another mode and written': {
+      change: () => {
+        c.chmod('large', 0o600)
+        c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+      },
+      shows: 'newo',
+      size: LARGE,
+    },
+    'renamed and written': {
+      change: () => {
+        c.rename('large', 'moved')
+        c.with('moved', O_WRONLY, (f) => c.pwrite(f, 'new'))
+      },
+      shows: 'newo',
+      size: LARGE,
+    },
+    'replaced, and written by who has it open': {
+      change: () => {
+        c.rename('small', 'large')
+        const out = new Opened()
+        expect(c.fs.open(c.caller, reader.file.node, O_RDWR, false, out)).toBe(0)
+        c.pwrite({ node: reader.file.node, fh: out.fh }, 'new')
+        c.fs.release(reader.file.node, out.fh)
+      },
+      shows: 'newo',
+      size: LARGE,
+    },
+    'removed, and truncated by who has it open': {
+      change: () => {
+        c.unlink('large')
+        c.setattr('', { size: 2 }, reader.file)
+      },
+      shows: 'oo',
+      size: 2,
+    },
+  }
+  let reader: Reader
+  describe.each([false, true])('metacopy: %s', (metacopy) => {
+    for (const [what, { change, shows, size }] of Object.entries(changes)) {
+      it(`shows who has it open what is written when it is ${what}`, () => {
+        start({ metacopy })
+        const { ino } = c.stat('large')
+        reader = new Reader('large')
+        expect(reader.lent).toBe(true)
+        expect(reader.read(4)).toBe('oooo')
+        change()
+        expect(reader.read(4)).toBe(shows)
+        expect(c.statNode(reader.file.node)).toMatchObject({ size, ino })
+        const second = c.statNode(reader.file.node)
+        reader.close()
+        expect(second.size).toBe(size)
+        expect(temporaries()).toEqual([])
+        const lower = fs.readFileSync(path.join(s.lower, 'large'))
+        expect(lower.equals(Buffer.alloc(LARGE, 'o'))).toBe(true)
+      })
+    }
+  })
+
+  it('is copied up as any other: owners, mode, times, xattrs', () => {
+    file('plain')
+    for (const name of ['large', 'plain']) {
+      const at = path.join(s.lower, name)
+      fs.chownSync(at, 7, 8)
+      fs.chmodSync(at, 0o640)
+      for (const [xattr, value] of [
+        ['user.kept', 'v'],
+        ['user.overlay.opaque', 'y'],
+        ['user.fuseoverlayfs.opaque', 'y'],
+        ['trusted.other', 'v'],
+      ] as const)
+        execFileSync('setfattr', ['-n', xattr, '-v', value, at], { timeout: 30_000 })
+      execFileSync('setfacl', ['-m', 'u:9:rw', at], { timeout: 30_000 })
+      fs.utimesSync(at, 1_000_000_001, 1_000_000_002)
+    }
+    start({
+      uidmap: [{ shown: 0, disk: 100, count: 1000 }],
+      lower: [{ path: s.lower, uidmap: [{ shown: 500, disk: 0, count: 100 }] }] as LayerInput[],
+    })
+    const reader = new Reader('large')
+    expect(reader.lent).toBe(true)
+    for (const name of ['large', 'plain']) c.rename(name, `${name}-up`)
+    reader.close()
+    const [lent, plain] = ['large-up', 'plain-up'].map((name) => facts(path.join(s.upper, name)))
+    expect(lent).toEqual(plain)
+    expect(plain).toMatchObject({ uid: 607, mtimeMs: 1_000_000_002_000, nlink: 1 })
+  })
+
+  it('stays as it was where there is no space for its copy, and is copied once there is', () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', s.dir], { timeout: 30_000 })
+    const lower = path.join(path.dirname(s.dir), `${path.basename(s.dir)}-lower`)
+    const small = new Stack(0, s.dir)
+    try {
+      fs.mkdirSync(lower)
+      for (const name of ['a', 'b', 'c']) fs.writeFileSync(path.join(lower, name), Buffer.alloc(LARGE, name))
+      c = small.open({ lower: [lower] as LayerInput[] }, LENDING)
+      const readers = ['a', 'b', 'c'].map((name) => new Reader(name))
+      for (const name of ['a', 'b']) c.chmod(name, 0o600)
+      expect(errnoOf(() => c.with('c', O_WRONLY, () => {}))).toBe(ENOSPC)
+      expect(readers.map((r) => r.read(2))).toEqual(['aa', 'bb', 'cc'])
+      for (const name of ['a', 'b']) c.setattr(name, { size: 0 })
+      c.with('c', O_WRONLY, (f) => c.pwrite(f, 'x'))
+      expect(readers.map((r) => r.read(2))).toEqual(['', '', 'xc'])
+      for (const r of readers) r.close()
+      expect(c.stat('c').nlink).toBe(1)
+    } finally {
+      small.remove()
+      discard(lower)
+    }
+  })
+
+  it('is copied by a helper thread, others of it waiting', () => {
     start()
-    const reader = c.open('huge', O_RDONLY)
+    const reader = new Reader('large')
     let copied: Result = PARKED
     const jobs: Job[] = []
     c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
     const attr = new Attr()
     const chmod = (): Result =>
-      c.fs.setattr(c.caller, reader.node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), attr)
-    const write = (): Result => c.fs.open(c.caller, reader.node, O_WRONLY, false, new Opened())
-    expect(chmod()).toBe(PARKED)
-    expect(write()).toBe(PARKED)
+      c.fs.setattr(c.caller, reader.file.node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), attr)
+    const write = (): Result => c.fs.open(c.caller, reader.file.node, O_WRONLY, false, new Opened())
+    expect([chmod(), write(), chmod()]).toEqual([PARKED, PARKED, PARKED])
+    expect(jobs.map(({ kind }) => kind)).toEqual(['raise'])
+    expect(lends('large')).toBe(true)
     copied = runJob(jobs[0] as Job)
-    expect(chmod()).toBe(0)
-    expect(write()).toBe(-ESTALE)
-    expect(c.stat('huge')).toMatchObject({ size: 8 << 20, mode: S_IFREG | 0o600 })
-    expect(fs.readdirSync(path.join(s.work, 'work'))).toEqual([])
-    c.release(reader)
+    expect([chmod(), write()]).toEqual([0, 0])
+    expect(c.stat('large')).toMatchObject({ size: LARGE, nlink: 1 })
+    expect(temporaries()).toEqual([])
+    reader.close()
   })
 
-  it('leaves no node and no descriptor behind', () => {
+  it('is not lent while a copy of ours is under way', () => {
+    file('huge', 8 << 20)
+    start()
+    let copied: Result = PARKED
+    const jobs: Job[] = []
+    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
+    const chmod = (): Result =>
+      c.fs.setattr(c.caller, c.node('huge'), NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), new Attr())
+    expect(chmod()).toBe(PARKED)
+    expect(jobs.map(({ kind }) => kind)).toEqual(['copy'])
+    const reader = new Reader('huge')
+    expect(reader.lent).toBe(false)
+    copied = runJob(jobs[0] as Job)
+    expect(chmod()).toBe(0)
+    c.with('huge', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    expect(reader.read(4)).toBe('newo')
+    reader.close()
+  })
+
+  it('shows the lower again once changes have been dropped', () => {
+    start({ ephemeral: true, upper: undefined, work: undefined } as unknown as Partial<MountInput>)
+    const reader = new Reader('large')
+    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    expect(c.fs.reset?.()).toBe(1)
+    expect(reader.read(4)).toBe('newo')
+    const again = new Reader('large')
+    expect(again.read(4)).toBe('oooo')
+    again.close()
+    reader.close()
+  })
+
+  it('leaves nothing behind: no node, no descriptor, nothing in the workdir', () => {
+    const before = fs.readdirSync('/proc/self/fd').length
     start()
     const nodes = c.status('nodes')
     const descriptors = fs.readdirSync('/proc/self/fd').length
-    const reader = c.open('large', O_RDONLY)
-    comesAgain(() => c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new')))
-    c.release(reader)
+    const reader = new Reader('large')
+    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    reader.close()
     c.forgetAll()
     expect(c.status('nodes')).toBe(nodes)
     expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
-  })
-
-  it('is let go of when the mount is gone, though the kernel has not forgotten it', () => {
-    const descriptors = fs.readdirSync('/proc/self/fd').length
-    start()
-    c.open('large', O_RDONLY)
-    expect(() => c.open('large', O_WRONLY)).toThrow()
+    file('kept')
+    c.open('kept', O_RDONLY)
     s.close(c)
-    expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
+    expect(fs.readdirSync(path.join(s.work, 'work'))).toEqual([])
   })
+})
+
+it('is refused where overlayfs does not take the filesystem of the upper', () => {
+  const at = (name: string): string => path.join(s.dir, name)
+  for (const name of ['u', 'w', 'over']) fs.mkdirSync(at(name))
+  mountOverlay({ lower: [s.lower], upper: at('u'), work: at('w'), mountpoint: at('over') }, [])
+  try {
+    const inner = new Stack(1, at('over'))
+    expect(() => inner.open({}, LENDING)).toThrow(
+      expect.objectContaining({
+        code: 'UNSUPPORTED',
+        message: expect.stringMatching(
+          /^the kernel's overlayfs does not take .*; leave out passthrough=all$/,
+        ),
+      }),
+    )
+    expect(fs.readdirSync(path.join(inner.work, 'work'))).toEqual([])
+    inner.open({}).close()
+  } finally {
+    umount(at('over'))
+  }
 })
