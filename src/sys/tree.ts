@@ -74,7 +74,7 @@ function setAttributes(fd: number, set: number, clear: number): Result {
 }
 
 /**
- * Mounts a filesystem nowhere: fsopen(2), fsconfig(2), fsmount(2).
+ * Mounts a filesystem nowhere, without access times: fsopen(2), fsconfig(2), fsmount(2).
  *
  * @param settings its options; `true`: a flag
  * @returns a descriptor of its root: the mount goes with the last one
@@ -93,7 +93,7 @@ export function mountDetached(type: string, settings: Readonly<Record<string, st
         : set(FSCONFIG_SET_STRING, cstr(key), cstr(value, 1))
   }
   if (r >= 0) r = set(FSCONFIG_CMD_CREATE, null, null)
-  if (r >= 0) r = result(fsmount(SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, 0))
+  if (r >= 0) r = result(fsmount(SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOATIME))
   close(context)
   return r
 }

@@ -41,17 +41,17 @@ export class Shadow {
   static over(lower: Layer, workdir: Workdir): Shadow {
     const name = workdir.temporary()
     const made = [name, `${name}/upper`, `${name}/work`].map((dir) => mkdirAt(workdir.fd, dir, 0o700))
-    // Not the lower's clone: before Linux 6.15 overlayfs takes directories of the caller's own mounts alone.
-    const fds = [
-      openDir(AT_FDCWD, bytesOf(lower.path)),
-      openDir(workdir.fd, `${name}/upper`),
-      openDir(workdir.fd, `${name}/work`),
-    ] as const
+    const upper = open(workdir.fd, `${name}/upper`, O_PATH | O_DIRECTORY)
+    // By path, since layers and workdir may have been opened in clones of their mounts: overlayfs takes the caller's own alone.
+    const fds = [bytesOf(lower.path), `${workdir.path}/${name}/upper`, `${workdir.path}/${name}/work`].map(
+      (path) => open(AT_FDCWD, path, O_PATH | O_DIRECTORY),
+    )
     const [lowerdir, upperdir, work] = fds.map((fd) => `/proc/self/fd/${fd}`) as [string, string, string]
-    const failed = [...made, ...fds].find((r) => r < 0)
+    const failed = [...made, upper, ...fds].find((r) => r < 0)
     const root = failed ?? mountDetached('overlay', { lowerdir, upperdir, workdir: work, ...SETTINGS })
-    for (const fd of fds) if (fd >= 0 && (fd !== fds[1] || root < 0)) close(fd)
-    if (root >= 0) return new Shadow(workdir, name, root, fds[1])
+    for (const fd of fds) if (fd >= 0) close(fd)
+    if (root >= 0) return new Shadow(workdir, name, root, upper)
+    if (upper >= 0) close(upper)
     removeTree(workdir.fd, name)
     throw new LayerfsError(
       'UNSUPPORTED',
@@ -97,8 +97,6 @@ export class Shadow {
     removeTree(this.workdir.fd, this.name)
   }
 }
-
-const openDir = (dirfd: number, name: Name): Result => open(dirfd, name, O_PATH | O_DIRECTORY)
 
 const seen = new Attr()
 

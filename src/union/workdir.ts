@@ -1,5 +1,6 @@
 /** The upper and its workdir: locked, cleaned, probed for what they can hold; and the temporary names things are built under. */
 
+import { join } from 'node:path'
 import {
   AT_FDCWD,
   EAGAIN,
@@ -44,7 +45,9 @@ export class Workdir {
   private counter = 0
 
   private constructor(
-    /** WORKDIR/work, open for reading. */
+    /** WORKDIR/work, by path, */
+    readonly path: Name,
+    /** and open for reading. */
     readonly fd: number,
     /** The upper's root, open for reading; it carries the lock. */
     private readonly upperFd: number,
@@ -156,6 +159,7 @@ export class Workdir {
     }
     const index = options.index ? Loc.root(upper, keep(openIndex(outer, path, namespace))) : undefined
     return new Workdir(
+      bytesOf(join(path, WORK)),
       fd,
       upperFd,
       outer,

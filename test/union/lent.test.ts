@@ -98,6 +98,17 @@ describe('a file of a lower that the kernel reads by itself', () => {
     reader.close()
   })
 
+  it('is lent by a mount too that keeps access times as they are', () => {
+    start({ kernelOptions: ['noatime'] })
+    const reader = new Reader('large')
+    expect(reader.lent).toBe(true)
+    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    fs.utimesSync(path.join(s.upper, 'large'), 1, 2)
+    expect(reader.read(4)).toBe('newo')
+    expect(fs.statSync(path.join(s.upper, 'large')).atimeMs).toBe(1000)
+    reader.close()
+  })
+
   it('is none unless asked for', () => {
     c = s.open({}, { passthrough: true })
     expect(lends('large')).toBe(false)
