@@ -129,7 +129,7 @@ function settle(core: Core, node: Node, parent: Dir, to: Loc): Result {
   return moved < 0 || node.indexed !== undefined ? moved : joinKnownNames(core, node)
 }
 
-/** Puts the copied-up file behind every descriptor that is open on the lower one. */
+/** Puts the copied-up file behind every handle of the lower one. */
 function moveHandles(node: Node): Result {
   for (const handle of node.handles ?? []) {
     const up = node.home.fd()
@@ -140,6 +140,10 @@ function moveHandles(node: Node): Result {
           ? up
           : open(up, node.homeName, (handle.flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW)
     if (fd < 0) return fd
+    if (handle.fd < 0) {
+      handle.fd = fd
+      continue
+    }
     const r = replace(fd, handle.fd)
     close(fd)
     if (r < 0) return r

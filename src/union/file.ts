@@ -7,7 +7,6 @@ import {
   EISDIR,
   ELOOP,
   ENODATA,
-  ENOENT,
   EOPNOTSUPP,
   EROFS,
   ESTALE,
@@ -41,12 +40,12 @@ import {
 } from '../vfs.js'
 import { copyUp, writes } from './copyup.js'
 import type { Core } from './core.js'
+import { descriptorOf, openNode } from './descriptors.js'
 import type { Handle } from './handles.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
 import { lend } from './lent.js'
 import { locate, place } from './locate.js'
-import { openData } from './metacopy.js'
 import { Dir, type Node, Stamp } from './node.js'
 import { setMode, statIn, xattrOnDisk } from './override.js'
 
@@ -57,12 +56,12 @@ export const ourFlags = (flags: number): number =>
 /** The most that is worth handing over before anybody asks: what the kernel's readahead takes at once. */
 const MAX_PRELOAD = 128 * 1024
 
-/** Answers an open file. */
+/** Answers an open file. @param fd -1: it is opened when somebody needs it */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
   const offers = core.policy.passthrough && staysPut(core, node)
   // Reading a file of the upper would change its access time, which opening does not.
-  const unread = node.handles === undefined && !node.preloaded && !node.inUpper
-  const known = (offers || core.shadows !== undefined || unread) && stat(fd, scratch) >= 0
+  const unread = node.handles === undefined && node.opened === undefined && !node.inUpper
+  const known = fd >= 0 && (offers || core.shadows !== undefined || unread) && stat(fd, scratch) >= 0
   const small = known && scratch.size <= MAX_PRELOAD
   const plain = !(known && hasSetId(scratch))
   const lent = known && !small && plain ? lend(core, node, scratch) : -1
@@ -70,13 +69,24 @@ export function opened(core: Core, node: Node, fd: number, flags: number, out: O
   out.keepCache = true
   out.backing = lent < 0 && offers && plain ? fd : lent
   out.preload = unread && small ? scratch.size : 0
-  node.preloaded = true
+  node.opened ??= small ? 'small' : 'large'
   return 0
 }
 
 /** Whether a file's data will not move while it is open. */
 const staysPut = (core: Core, node: Node): boolean =>
   core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
+
+/**
+ * Whether a file can do without a descriptor when it is opened to read: that of a lower which the kernel has been able to read
+ * before, so that it may have all of it. Nothing changes that file; a copy-up opens it.
+ */
+const needsNone = (core: Core, node: Node): boolean =>
+  node.opened !== undefined &&
+  !node.inUpper &&
+  !node.adrift &&
+  core.workdir !== undefined &&
+  (core.shadows === undefined || node.opened === 'small')
 
 /** Whether a write may take mode bits from a file: one past us would be the daemon's, who may keep them. */
 const hasSetId = ({ mode }: Attr): boolean => (mode & (S_ISUID | S_ISGID)) !== 0
@@ -98,6 +108,7 @@ export function open(
     if (r < 0) return r
   }
   const wanted = ourFlags(flags)
+  if (needsNone(core, node)) return opened(core, node, -1, wanted, out)
   const fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
   if (fd < 0) return fd
   if (truncate && killPriv) {
@@ -110,23 +121,10 @@ export function open(
   return opened(core, node, fd, wanted, out)
 }
 
-/** A fresh descriptor of a node's data, whether it has a name or not. Access times of lowers stay where the daemon may say so. */
-export function openNode(core: Core, node: Node, flags: number): Result {
-  if (node.adrift) {
-    const fd = node.lifeline
-    return fd < 0 ? -ENOENT : sys.open(-1, `/proc/self/fd/${fd}`, flags)
-  }
-  const dirfd = node.home.fd()
-  if (dirfd < 0) return dirfd
-  if (node.inUpper) return openData(core, node, dirfd, node.homeName, flags)
-  // A lower may have put a FIFO in the place of the file meanwhile: that must not hold us up.
-  return openData(core, node, dirfd, node.name, flags | O_NONBLOCK)
-}
-
 /** What an open file is read by; with NO_FH a file of a mount without an upper. */
 export function source(core: Core, id: NodeId, fh: Fh): Result {
   const handle = core.handles.get(fh)
-  if (handle !== undefined) return handle.fd
+  if (handle !== undefined) return descriptorOf(core, handle)
   if (fh !== NO_FH || core.unopened === undefined) return -EBADF
   const node = core.node(id)
   return node?.isRegular ? core.unopened.fd(core, node) : -ESTALE
@@ -223,7 +221,9 @@ export function fsync(core: Core, fh: Fh, dataOnly: boolean): Result {
   if (handle === undefined) return -EBADF
   if (!core.policy.durable || !handle.node.inUpper) return 0
   const { helpers } = core
-  const job: Job = { kind: 'sync', fd: handle.fd, dataOnly }
+  const fd = descriptorOf(core, handle)
+  if (fd < 0) return fd
+  const job: Job = { kind: 'sync', fd, dataOnly }
   handle.syncing ??= helpers?.start(job) ?? -EAGAIN
   const r = handle.syncing < 0 ? runJob(job) : (helpers?.take(handle.syncing) ?? -EIO)
   if (r !== PARKED) handle.syncing = undefined
@@ -259,8 +259,10 @@ export function copyFileRange(
   outsider: Caller | undefined,
 ): Result {
   if (core.workdir === undefined) return -EROFS
-  const from = core.handles.get(fh)?.fd ?? -EBADF
+  const source = core.handles.get(fh)
   const to = core.handles.get(outFh)
-  if (from < 0 || to === undefined) return -EBADF
+  if (source === undefined || to === undefined) return -EBADF
+  const from = descriptorOf(core, source)
+  if (from < 0) return from
   return changed(core, to.node, sys.copyFileRange(from, pos, to.fd, outPos, len), outsider)
 }

@@ -17,7 +17,7 @@ import * as sys from '../sys/file.js'
 import type { Result } from '../vfs.js'
 import { copyUp } from './copyup.js'
 import type { Core } from './core.js'
-import { openNode } from './file.js'
+import { openNode } from './descriptors.js'
 import { locate, place } from './locate.js'
 import { Dir, type Node } from './node.js'
 

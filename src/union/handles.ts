@@ -6,14 +6,15 @@ import { utimensAt } from '../sys/stat.js'
 import type { Fh, JobId } from '../vfs.js'
 import type { Node } from './node.js'
 
-/** One open file. Its descriptor's number stays the same when copy-up puts another file behind it. */
+/** One open file. */
 export class Handle {
   /** The helper's job that syncs it, while one does. */
   syncing: JobId | undefined
 
   constructor(
     readonly node: Node,
-    readonly fd: number,
+    /** Its descriptor, of which the number stays when copy-up puts another file behind it; -1 until it is needed: `descriptorOf`. */
+    public fd: number,
     /** O_* flags its descriptor was opened with, without O_TRUNC. */
     readonly flags: number,
   ) {}
@@ -47,7 +48,7 @@ export class HandleTable {
       const { mtime, mtimeNs } = node.stamp
       if (utimensAt(handle.fd, '', 0, UTIME_OMIT, mtime, mtimeNs) >= 0) node.stamp.late = false
     }
-    close(handle.fd)
+    if (handle.fd >= 0) close(handle.fd)
     node.handles = node.handles?.filter((h) => h !== handle)
     if (node.handles?.length === 0) {
       node.handles = undefined

@@ -4,6 +4,7 @@ import { DT_DIR, DT_UNKNOWN, ENAMETOOLONG, ENOENT, ESTALE, NAME_MAX, S_IFDIR, S_
 import { stat, statAt } from '../sys/stat.js'
 import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
+import { openHandles } from './descriptors.js'
 import { readIndexed } from './index.js'
 import { adoptIndexed, joinUpper } from './links.js'
 import { type Listing, readListing } from './listing.js'
@@ -220,6 +221,7 @@ export function detach(core: Core, node: Node): number {
     for (const loc of node.locs) loc.drop()
     node.removed = true
   }
+  openHandles(core, node)
   while (node.parent !== undefined) removeName(node, node.parent, node.name)
   if (node.indexed !== undefined) node.container = node.indexed.loc
   node.indexed = undefined

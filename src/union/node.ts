@@ -69,8 +69,8 @@ export class Node {
   linkKeys: string[] | undefined
   /** Open handles, oldest first. */
   handles: Handle[] | undefined
-  /** The kernel has been given its pages, or has been able to read them. */
-  preloaded = false
+  /** It has been opened: the kernel has been given its pages, if it was small then, or has been able to read them. */
+  opened: 'small' | 'large' | undefined
   /** While the kernel reads and writes it by way of its file in a lower, for those who opened that. */
   lent: Lent | undefined
   /** While open, where known or data has come late. */
@@ -114,7 +114,7 @@ export class Node {
 
   /** The descriptor that leads to a node which is adrift, or -1. */
   get lifeline(): number {
-    return this.handles?.[0]?.fd ?? this.anchor
+    return this.handles?.find(({ fd }) => fd >= 0)?.fd ?? this.anchor
   }
 
   /** Whether no name leads to it any more. */

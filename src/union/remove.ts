@@ -15,7 +15,7 @@ import { open } from '../sys/file.js'
 import { Attr, Entry, type Name, type Result } from '../vfs.js'
 import { copyUp, copyUpName } from './copyup.js'
 import type { Core } from './core.js'
-import { openNode } from './file.js'
+import { openHandles, openNode } from './descriptors.js'
 import { keepsNames } from './flags.js'
 import { hide, type InUpper, lowerHas } from './hide.js'
 import { isCounted, leaveIndex } from './index.js'
@@ -101,8 +101,9 @@ export function prepareLoss(core: Core, node: Node, parent: Dir, name: Name): Re
     const r = copyUpName(core, node, parent, name, 'meta')
     if (r < 0) return r
   }
-  const last = node.more === undefined && node.handles !== undefined
-  return last && node.inUpper ? copyUp(core, node, 'all') : 0
+  if (node.more !== undefined || node.handles === undefined) return 0
+  const r = node.inUpper ? copyUp(core, node, 'all') : 0
+  return r < 0 ? r : openHandles(core, node)
 }
 
 /** Keeps the attributes that a file without a name and without an open handle is still asked for. */

@@ -6,7 +6,7 @@ import { close } from '../sys/file.js'
 import { openFileLimit } from '../sys/limit.js'
 import type { Result } from '../vfs.js'
 import type { Core } from './core.js'
-import { openNode } from './file.js'
+import { openNode } from './descriptors.js'
 import type { Node } from './node.js'
 
 const MAX_FDS = Math.min(1024, Math.floor(openFileLimit() / 8))
