@@ -149,7 +149,7 @@ export function create(
   }
   const node = core.table.get(entry.node) as Node
   node.stamp = new Stamp(entry.attr.mtime, entry.attr.mtimeNs)
-  return opened(core, node, fd, open2, out)
+  return opened(core, node, fd, open2, out, entry.attr)
 }
 
 /** O_TMPFILE: an anchored file without a name. */
@@ -182,7 +182,7 @@ export function tmpfile(
   core.table.put(node)
   core.show(node, entry.attr)
   remember(node, entry)
-  return opened(core, node, fd, opening, out)
+  return opened(core, node, fd, opening, out, entry.attr)
 }
 
 function bestowOpen(upper: Layer, fd: number, b: Birth): Result {

@@ -56,19 +56,25 @@ export const ourFlags = (flags: number): number =>
 /** The most that is worth handing over before anybody asks: what the kernel's readahead takes at once. */
 const MAX_PRELOAD = 128 * 1024
 
-/** Answers an open file. @param fd -1: it is opened when somebody needs it */
-export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened): Result {
+/**
+ * Answers an open file.
+ *
+ * @param fd -1: it is opened when somebody needs it
+ * @param attr of the file, where it has just been made
+ */
+export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened, made?: Attr): Result {
   const offers = core.policy.passthrough && staysPut(core, node)
   // Reading a file of the upper would change its access time, which opening does not.
   const unread = node.handles === undefined && node.opened === undefined && !node.inUpper
-  const known = fd >= 0 && (offers || core.shadows !== undefined || unread) && stat(fd, scratch) >= 0
-  const small = known && scratch.size <= MAX_PRELOAD
-  const plain = !(known && hasSetId(scratch))
-  const lent = known && !small && plain ? lend(core, node, scratch) : -1
+  const asks = fd >= 0 && made === undefined && (offers || core.shadows !== undefined || unread)
+  const attr = asks && stat(fd, scratch) >= 0 ? scratch : made
+  const small = attr !== undefined && attr.size <= MAX_PRELOAD
+  const plain = attr === undefined || !hasSetId(attr)
+  const lent = attr !== undefined && !small && plain ? lend(core, node, attr) : -1
   out.fh = core.handles.add(node, fd, flags & ~(O_CREAT | O_EXCL))
   out.keepCache = true
   out.backing = lent < 0 && offers && plain ? fd : lent
-  out.preload = unread && small ? scratch.size : 0
+  out.preload = unread && small ? attr.size : 0
   node.opened ??= small ? 'small' : 'large'
   return 0
 }

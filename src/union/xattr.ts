@@ -55,10 +55,12 @@ export function getxattr(node: Node, name: Name, dst: Buffer): Result {
 const names = Buffer.alloc(XATTR_SIZE_MAX)
 
 export function listxattr(node: Node, dst: Buffer): Result {
+  if (node.bare === true) return 0
   const r = locate(node, '.')
   if (r < 0) return r
   const shown = visibleNames(node)
   if (typeof shown === 'number') return shown
+  node.bare = shown === ''
   if (dst.length === 0) return shown.length
   return shown.length > dst.length ? -ERANGE : dst.write(shown, 0, 'latin1')
 }
