@@ -165,6 +165,7 @@ export function hasCapability(bit: number): boolean {
 /** Whether the calling thread may end what `runWhenIdle` begins. */
 export const mayTakeTurnsAgain = (): boolean => inFirstUserNamespace() && hasCapability(CAP_SYS_NICE)
 
+export const CAP_DAC_OVERRIDE = 1
 export const CAP_FOWNER = 3
 export const CAP_SYS_ADMIN = 21
 export const CAP_SYS_NICE = 23

@@ -28,6 +28,8 @@ export interface Policy {
   durable: boolean
   /** Files of the upper are read with O_NOATIME. */
   noatime: boolean
+  /** No mode keeps this process from opening a file. */
+  unbarred: boolean
 }
 
 export class Core {

@@ -84,15 +84,14 @@ const staysPut = (core: Core, node: Node): boolean =>
   core.workdir === undefined || (node.inUpper && node.dataBelow !== true)
 
 /**
- * Whether a file can do without a descriptor when it is opened to read: that of a lower which the kernel has been able to read
- * before, so that it may have all of it. Nothing changes that file; a copy-up opens it.
+ * Whether a file can do without a descriptor when it is opened to read: one which the kernel has been able to read before, so
+ * that it may have all of it, and which can still be opened when it has not. A file of the upper may be closed to its owner by then.
  */
-const needsNone = (core: Core, node: Node): boolean =>
+const needsNone = ({ workdir, policy, shadows }: Core, node: Node): boolean =>
   node.opened !== undefined &&
-  !node.inUpper &&
   !node.adrift &&
-  core.workdir !== undefined &&
-  (core.shadows === undefined || node.opened === 'small')
+  workdir !== undefined &&
+  (node.inUpper ? policy.unbarred && !policy.passthrough : shadows === undefined || node.opened === 'small')
 
 /** Whether a write may take mode bits from a file: one past us would be the daemon's, who may keep them. */
 const hasSetId = ({ mode }: Attr): boolean => (mode & (S_ISUID | S_ISGID)) !== 0
@@ -109,12 +108,13 @@ export function open(
   if (node instanceof Dir) return -EISDIR
   if (!node.isRegular) return -ELOOP
   const truncate = (flags & O_TRUNC) !== 0
-  if (writes(flags) || truncate) {
+  const changes = writes(flags) || truncate
+  if (changes) {
     const r = copyUp(core, node, truncate ? 'none' : 'all')
     if (r < 0) return r
   }
   const wanted = ourFlags(flags)
-  if (needsNone(core, node)) return opened(core, node, -1, wanted, out)
+  if (!changes && needsNone(core, node)) return opened(core, node, -1, wanted, out)
   const fd = openNode(core, node, wanted | (truncate ? O_TRUNC : 0))
   if (fd < 0) return fd
   if (truncate && killPriv) {

@@ -16,6 +16,7 @@ import {
 } from '../abi/linux.js'
 import { close, fsync as fsyncFd, open as openFd } from '../sys/file.js'
 import { stat, statFs } from '../sys/stat.js'
+import { CAP_DAC_OVERRIDE, hasCapability } from '../sys/thread.js'
 import {
   Attr,
   type Caller,
@@ -76,6 +77,7 @@ export function createUnion(options: UnionOptions, transport: Transport): Union 
     metacopy: privileged && options.metacopy,
     durable: !options.volatile && opened.workdir?.inMemory !== true,
     noatime: opened.noatime,
+    unbarred: hasCapability(CAP_DAC_OVERRIDE),
   }
   return new Union(opened, policy, transport.lowers === true ? shadowsOf(opened) : undefined)
 }
