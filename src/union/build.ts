@@ -43,9 +43,7 @@ const target = Buffer.alloc(PATH_MAX)
 export function build(core: Core, workdir: Workdir, node: Node, temporary: Name, data: CopyUpData): Result {
   if (node instanceof Dir) return buildDir(core, workdir, node, temporary)
   const anchored = node.parent === undefined
-  const from = anchored
-    ? (node.handles?.find(({ fd }) => fd >= 0)?.fd ?? node.copying?.from ?? node.anchor)
-    : node.container.fd()
+  const from = anchored ? node.lifeline : node.container.fd()
   const name = anchored ? '' : node.name
   if (from < 0) return anchored ? -ESTALE : from
   const { layer } = node.container

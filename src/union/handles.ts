@@ -4,6 +4,7 @@ import { UTIME_OMIT } from '../abi/linux.js'
 import { close } from '../sys/file.js'
 import { utimensAt } from '../sys/stat.js'
 import type { Fh, JobId } from '../vfs.js'
+import { endLending } from './lent.js'
 import type { Node } from './node.js'
 
 /** One open file. */
@@ -52,8 +53,7 @@ export class HandleTable {
     node.handles = node.handles?.filter((h) => h !== handle)
     if (node.handles?.length === 0) {
       node.handles = undefined
-      node.lent?.end()
-      node.lent = undefined
+      endLending(node)
       node.stamp = undefined
     }
   }

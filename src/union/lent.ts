@@ -20,3 +20,10 @@ export function lend(core: Core, node: Node, attr: Attr): number {
   node.lent = core.shadows?.get(container.layer)?.lend(dir === '' ? node.name : `${dir}/${node.name}`, attr)
   return node.lent?.fd ?? -1
 }
+
+/** Call when nobody may have a file open any more: its lending ends then, unless it is being copied. */
+export function endLending(node: Node): void {
+  if (node.lent === undefined || node.lent.busy || node.handles !== undefined) return
+  node.lent.end()
+  node.lent = undefined
+}

@@ -6,6 +6,7 @@ import { Attr, type Entry, type Name, type Result } from '../vfs.js'
 import type { Core } from './core.js'
 import { openHandles } from './descriptors.js'
 import { readIndexed } from './index.js'
+import { endLending } from './lent.js'
 import { adoptIndexed, joinUpper } from './links.js'
 import { type Listing, readListing } from './listing.js'
 import type { Loc } from './loc.js'
@@ -207,6 +208,7 @@ function end(core: Core, node: Node): void {
     removeName(node, node.parent, node.name)
   }
   letGo(node)
+  endLending(node)
   core.unopened?.drop(node)
   core.table.remove(node)
   for (const parent of parents) if (parent.parent !== undefined || parent.removed) release(core, parent)

@@ -114,7 +114,9 @@ export class Node {
 
   /** The descriptor that leads to a node which is adrift, or -1. */
   get lifeline(): number {
-    return this.handles?.find(({ fd }) => fd >= 0)?.fd ?? this.anchor
+    const open = this.handles?.find(({ fd }) => fd >= 0)?.fd ?? this.anchor
+    // Whoever had it open may close it while a helper thread copies it.
+    return open >= 0 ? open : (this.copying?.from ?? this.lent?.fd ?? -1)
   }
 
   /** Whether no name leads to it any more. */

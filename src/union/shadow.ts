@@ -100,7 +100,7 @@ export class Shadow {
 
 const seen = new Attr()
 
-/** A file that the kernel reads through a shadow, while somebody has it open. */
+/** A file that the kernel reads through a shadow, while somebody has it open or it is being copied. */
 export class Lent {
   private copying: JobId | undefined
   private copied = false
@@ -134,12 +134,16 @@ export class Lent {
     return this.shadow.link(this.path, dirfd, name)
   }
 
+  /** Whether a helper thread is copying it. */
+  get busy(): boolean {
+    return this.copying !== undefined
+  }
+
   /** The copy has its place: it needs no name here any more. */
   settle(): void {
     if (this.copied) this.shadow.unlink(this.path)
   }
 
-  /** Nobody has it open any more. */
   end(): void {
     this.settle()
     close(this.fd)

@@ -40,6 +40,7 @@ import * as file from './file.js'
 import { flags } from './flags.js'
 import { InodeNumbers } from './ino.js'
 import type { Layer, UnionOptions } from './layer.js'
+import { endLending } from './lent.js'
 import { closeSome, openDirectories } from './loc.js'
 import { forget, lookup, statNode } from './lookup.js'
 import { Dir, letGo } from './node.js'
@@ -323,7 +324,10 @@ export class Union implements Filesystem {
   destroy(): void {
     this.core.handles.closeAll()
     this.core.unopened?.closeAll()
-    for (const node of this.core.table) letGo(node)
+    for (const node of this.core.table) {
+      letGo(node)
+      endLending(node)
+    }
     for (const shadow of this.core.shadows?.values() ?? []) shadow.close()
     this.opened.close()
   }

@@ -287,6 +287,30 @@ describe('a file of a lower that the kernel reads by itself', () => {
     reader.close()
   })
 
+  it.each([false, true])('may be closed by all while it is copied, removed: %s', (removed) => {
+    start()
+    const descriptors = fs.readdirSync('/proc/self/fd').length
+    const reader = new Reader('large')
+    const { node } = reader.file
+    let copied: Result = PARKED
+    const jobs: Job[] = []
+    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
+    const out = new Opened()
+    const write = (): Result => c.fs.open(c.caller, node, O_WRONLY, false, out)
+    if (removed) c.unlink('large')
+    expect(write()).toBe(PARKED)
+    reader.close()
+    copied = runJob(jobs[0] as Job)
+    expect([copied, write()]).toEqual([0, 0])
+    c.pwrite({ node, fh: out.fh }, 'new')
+    expect(c.statNode(node)).toMatchObject({ size: LARGE, nlink: removed ? 0 : 1 })
+    c.release({ node, fh: out.fh })
+    if (!removed) expect(c.text('large').slice(0, 4)).toBe('newo')
+    c.forgetAll()
+    expect(temporaries()).toEqual([])
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
+  })
+
   it('is not lent while a copy of ours is under way', () => {
     file('huge', 8 << 20)
     start()
