@@ -311,6 +311,30 @@ describe('a file of a lower that the kernel reads by itself', () => {
     expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
   })
 
+  it('is let go of with its node, where nobody has opened it since', () => {
+    start()
+    c.stat('large')
+    const descriptors = fs.readdirSync('/proc/self/fd').length
+    const reader = new Reader('large')
+    const jobs: Job[] = []
+    let copied: Result = PARKED
+    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
+    const chmod = (): Result =>
+      c.fs.setattr(
+        c.caller,
+        reader.file.node,
+        NO_FH,
+        Object.assign(new SetAttr(), { mode: 0o600 }),
+        new Attr(),
+      )
+    expect(chmod()).toBe(PARKED)
+    reader.close()
+    copied = runJob(jobs[0] as Job)
+    expect(chmod()).toBe(0)
+    c.forgetAll()
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
+  })
+
   it('is not lent while a copy of ours is under way', () => {
     file('huge', 8 << 20)
     start()
