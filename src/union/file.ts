@@ -60,7 +60,7 @@ const MAX_PRELOAD = 128 * 1024
  * Answers an open file.
  *
  * @param fd -1: it is opened when somebody needs it
- * @param attr of the file, where it has just been made
+ * @param made attributes of the file, where it has just been made
  */
 export function opened(core: Core, node: Node, fd: number, flags: number, out: Opened, made?: Attr): Result {
   const offers = core.policy.passthrough && staysPut(core, node)

@@ -6,7 +6,7 @@ import { ENOSPC, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from '../../src/abi/linux
 import type { LayerInput, MountInput } from '../../src/options.js'
 import { xattrNames } from '../../src/sys/xattr.js'
 import { runJob } from '../../src/union/job.js'
-import { Attr, type Job, NO_FH, Opened, PARKED, type Result, SetAttr } from '../../src/vfs.js'
+import { Attr, type Job, NO_FH, type NodeId, Opened, PARKED, type Result, SetAttr } from '../../src/vfs.js'
 import { discard, mountOverlay, umount } from '../support/mounts.js'
 import { type Client, errnoOf, type OpenFile } from './client.js'
 import { Stack } from './stacks.js'
@@ -63,6 +63,21 @@ class Reader {
     c.release(this.file)
   }
 }
+
+/** Has a helper thread take what copies, which is done when it is told to. */
+function park(): { jobs: Job[]; work: () => Result } {
+  let result: Result = PARKED
+  const jobs: Job[] = []
+  c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => result })
+  const work = (): Result => {
+    result = runJob(jobs[0] as Job)
+    return result
+  }
+  return { jobs, work }
+}
+
+const chmodOf = (node: NodeId): Result =>
+  c.fs.setattr(c.caller, node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), new Attr())
 
 const lends = (name: string): boolean => {
   const reader = new Reader(name)
@@ -270,17 +285,13 @@ describe('a file of a lower that the kernel reads by itself', () => {
   it('is copied by a helper thread, others of it waiting', () => {
     start()
     const reader = new Reader('large')
-    let copied: Result = PARKED
-    const jobs: Job[] = []
-    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
-    const attr = new Attr()
-    const chmod = (): Result =>
-      c.fs.setattr(c.caller, reader.file.node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), attr)
+    const helper = park()
+    const chmod = (): Result => chmodOf(reader.file.node)
     const write = (): Result => c.fs.open(c.caller, reader.file.node, O_WRONLY, false, new Opened())
     expect([chmod(), write(), chmod()]).toEqual([PARKED, PARKED, PARKED])
-    expect(jobs.map(({ kind }) => kind)).toEqual(['raise'])
+    expect(helper.jobs.map(({ kind }) => kind)).toEqual(['raise'])
     expect(lends('large')).toBe(true)
-    copied = runJob(jobs[0] as Job)
+    expect(helper.work()).toBe(0)
     expect([chmod(), write()]).toEqual([0, 0])
     expect(c.stat('large')).toMatchObject({ size: LARGE, nlink: 1 })
     expect(temporaries()).toEqual([])
@@ -292,16 +303,13 @@ describe('a file of a lower that the kernel reads by itself', () => {
     const descriptors = fs.readdirSync('/proc/self/fd').length
     const reader = new Reader('large')
     const { node } = reader.file
-    let copied: Result = PARKED
-    const jobs: Job[] = []
-    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
+    const helper = park()
     const out = new Opened()
     const write = (): Result => c.fs.open(c.caller, node, O_WRONLY, false, out)
     if (removed) c.unlink('large')
     expect(write()).toBe(PARKED)
     reader.close()
-    copied = runJob(jobs[0] as Job)
-    expect([copied, write()]).toEqual([0, 0])
+    expect([helper.work(), write()]).toEqual([0, 0])
     c.pwrite({ node, fh: out.fh }, 'new')
     expect(c.statNode(node)).toMatchObject({ size: LARGE, nlink: removed ? 0 : 1 })
     c.release({ node, fh: out.fh })
@@ -316,20 +324,11 @@ describe('a file of a lower that the kernel reads by itself', () => {
     c.stat('large')
     const descriptors = fs.readdirSync('/proc/self/fd').length
     const reader = new Reader('large')
-    const jobs: Job[] = []
-    let copied: Result = PARKED
-    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
-    const chmod = (): Result =>
-      c.fs.setattr(
-        c.caller,
-        reader.file.node,
-        NO_FH,
-        Object.assign(new SetAttr(), { mode: 0o600 }),
-        new Attr(),
-      )
+    const helper = park()
+    const chmod = (): Result => chmodOf(reader.file.node)
     expect(chmod()).toBe(PARKED)
     reader.close()
-    copied = runJob(jobs[0] as Job)
+    expect(helper.work()).toBe(0)
     expect(chmod()).toBe(0)
     c.forgetAll()
     expect(fs.readdirSync('/proc/self/fd').length).toBe(descriptors)
@@ -338,16 +337,13 @@ describe('a file of a lower that the kernel reads by itself', () => {
   it('is not lent while a copy of ours is under way', () => {
     file('huge', 8 << 20)
     start()
-    let copied: Result = PARKED
-    const jobs: Job[] = []
-    c.fs.employ({ awaited: () => true, start: (job) => jobs.push(job), take: () => copied })
-    const chmod = (): Result =>
-      c.fs.setattr(c.caller, c.node('huge'), NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), new Attr())
+    const helper = park()
+    const chmod = (): Result => chmodOf(c.node('huge'))
     expect(chmod()).toBe(PARKED)
-    expect(jobs.map(({ kind }) => kind)).toEqual(['copy'])
+    expect(helper.jobs.map(({ kind }) => kind)).toEqual(['copy'])
     const reader = new Reader('huge')
     expect(reader.lent).toBe(false)
-    copied = runJob(jobs[0] as Job)
+    expect(helper.work()).toBe(0)
     expect(chmod()).toBe(0)
     c.with('huge', O_WRONLY, (f) => c.pwrite(f, 'new'))
     expect(reader.read(4)).toBe('newo')
