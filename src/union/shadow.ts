@@ -7,14 +7,14 @@ import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY } from '../abi/linux.js'
 import { errnoText, LayerfsError } from '../errors.js'
 import { close, open, openBeneath } from '../sys/file.js'
 import { bytesOf } from '../sys/libc.js'
-import { linkAt, mkdirAt, unlinkAt } from '../sys/name.js'
+import { linkAt, mkdirAt, rmdirAt, unlinkAt } from '../sys/name.js'
 import { removeTree } from '../sys/remove.js'
 import { stat } from '../sys/stat.js'
 import { mountDetached } from '../sys/tree.js'
 import { Attr, type Helpers, type JobId, type Name, PARKED, type Result } from '../vfs.js'
 import { runJob } from './job.js'
 import type { Layer } from './layer.js'
-import type { Workdir } from './workdir.js'
+import { LENT, type Workdir } from './workdir.js'
 
 /** overlayfs copies whole files, each by itself, and leaves it to us to see them to the disk. */
 const SETTINGS = {
@@ -39,9 +39,11 @@ export class Shadow {
 
   /** @throws LayerfsError UNSUPPORTED where overlayfs refuses the lower, or the workdir's filesystem for an upper */
   static over(lower: Layer, workdir: Workdir): Shadow {
-    const name = workdir.temporary()
-    const made = [name, `${name}/upper`, `${name}/work`].map((dir) => mkdirAt(workdir.fd, dir, 0o700))
-    const upper = open(workdir.fd, `${name}/upper`, O_PATH | O_DIRECTORY)
+    const { outerFd } = workdir
+    const name = `${LENT}/${workdir.temporary()}`
+    mkdirAt(outerFd, LENT, 0o700)
+    const made = [name, `${name}/upper`, `${name}/work`].map((dir) => mkdirAt(outerFd, dir, 0o700))
+    const upper = open(outerFd, `${name}/upper`, O_PATH | O_DIRECTORY)
     // By path, since layers and workdir may have been opened in clones of their mounts: overlayfs takes the caller's own alone.
     const fds = [bytesOf(lower.path), `${workdir.path}/${name}/upper`, `${workdir.path}/${name}/work`].map(
       (path) => open(AT_FDCWD, path, O_PATH | O_DIRECTORY),
@@ -52,7 +54,7 @@ export class Shadow {
     for (const fd of fds) if (fd >= 0) close(fd)
     if (root >= 0) return new Shadow(workdir, name, root, upper)
     if (upper >= 0) close(upper)
-    removeTree(workdir.fd, name)
+    discard(workdir, name)
     throw new LayerfsError(
       'UNSUPPORTED',
       `the kernel's overlayfs does not take ${lower.path} with a copy beside the upper: ${errnoText(root)}; leave out passthrough=all`,
@@ -94,8 +96,14 @@ export class Shadow {
   close(): void {
     close(this.root)
     close(this.upper)
-    removeTree(this.workdir.fd, this.name)
+    discard(this.workdir, this.name)
   }
+}
+
+/** The last one takes the directory of all along. */
+function discard({ outerFd }: Workdir, name: Name): void {
+  removeTree(outerFd, name)
+  rmdirAt(outerFd, LENT)
 }
 
 const seen = new Attr()

@@ -1,6 +1,5 @@
 /** The upper and its workdir: locked, cleaned, probed for what they can hold; and the temporary names things are built under. */
 
-import { join } from 'node:path'
 import {
   AT_FDCWD,
   EAGAIN,
@@ -35,6 +34,11 @@ const WORK = 'work'
 /** What a volatile mount leaves until it ends cleanly: overlayfs's marker, which also makes the kernel refuse the workdir. */
 const INCOMPAT = 'incompat'
 const VOLATILE = 'volatile'
+/**
+ * Private overlayfs, each with its upper and its workdir: see shadow.ts. Not in `work`, which overlayfs empties before it mounts, but
+ * of no trees.
+ */
+export const LENT = 'lent'
 /** Copies of lower files with several links, by origin: overlayfs's index. */
 const INDEX = 'index'
 
@@ -45,13 +49,14 @@ export class Workdir {
   private counter = 0
 
   private constructor(
-    /** WORKDIR/work, by path, */
+    /** WORKDIR, by path. */
     readonly path: Name,
-    /** and open for reading. */
+    /** WORKDIR/work, open for reading. */
     readonly fd: number,
     /** The upper's root, open for reading; it carries the lock. */
     private readonly upperFd: number,
-    private readonly outerFd: number,
+    /** WORKDIR. */
+    readonly outerFd: number,
     /** WORKDIR/index, where an index is kept. */
     readonly index: Loc | undefined,
     /** Undefined where the upper's filesystem has no xattrs. */
@@ -149,6 +154,7 @@ export class Workdir {
     if (made !== -EEXIST) check(made, 'make', `${path}/${WORK}`)
     const fd = keep(openDir(outer, WORK, `${path}/${WORK}`))
     clean(fd, path)
+    check(removeTree(outer, LENT), 'remove', `${path}/${LENT}`)
     const namespace = probeNamespace(fd, options.xattrs, path)
     const form = probeForm(fd, upper, options.whiteouts)
     declareForm(upper, upperFd, namespace, form, options.whiteouts !== 'auto')
@@ -159,7 +165,7 @@ export class Workdir {
     }
     const index = options.index ? Loc.root(upper, keep(openIndex(outer, path, namespace))) : undefined
     return new Workdir(
-      bytesOf(join(path, WORK)),
+      bytesOf(path),
       fd,
       upperFd,
       outer,

@@ -22,15 +22,12 @@ const file = (name: string, size = LARGE): void =>
 const start = (options: Partial<MountInput> = {}): void => {
   c = s.open(options, LENDING)
 }
-/** What stands in the workdir besides what overlayfs needs for itself. */
-const temporaries = (): string[] => {
-  const work = path.join(s.work, 'work')
-  return fs.readdirSync(work).filter((name) => !fs.existsSync(path.join(work, name, 'upper')))
-}
+const temporaries = (): string[] => fs.readdirSync(path.join(s.work, 'work'))
 beforeEach(() => {
   s = new Stack()
   file('large')
   file('small', SMALL)
+  fs.mkdirSync(path.join(s.dir, 'other'))
 })
 afterEach(() => s.remove())
 
@@ -362,6 +359,26 @@ describe('a file of a lower that the kernel reads by itself', () => {
     reader.close()
   })
 
+  it('leaves by a crash what overlayfs mounts all the same, and the next mount clears', () => {
+    fs.mkdirSync(path.join(s.lower, 'd'))
+    file('d/f')
+    start()
+    new Reader('d/f')
+    c.with('d/f', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    new Reader('large')
+    const mountpoint = path.join(s.dir, 'mnt')
+    fs.mkdirSync(mountpoint)
+    fs.cpSync(s.work, path.join(s.dir, 'crashed'), { recursive: true })
+    mountOverlay({ lower: [s.lower], upper: s.upper, work: path.join(s.dir, 'crashed'), mountpoint }, [])
+    try {
+      fs.appendFileSync(path.join(mountpoint, 'd/f'), '!')
+    } finally {
+      umount(mountpoint)
+    }
+    c = s.open({ work: path.join(s.dir, 'crashed'), upper: path.join(s.dir, 'other') })
+    expect(fs.readdirSync(path.join(s.dir, 'crashed'))).toEqual(['work'])
+  })
+
   it('leaves nothing behind: no node, no descriptor, nothing in the workdir', () => {
     const before = fs.readdirSync('/proc/self/fd').length
     start()
@@ -377,7 +394,8 @@ describe('a file of a lower that the kernel reads by itself', () => {
     c.open('kept', O_RDONLY)
     s.close(c)
     expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
-    expect(fs.readdirSync(path.join(s.work, 'work'))).toEqual([])
+    expect(temporaries()).toEqual([])
+    expect(fs.readdirSync(s.work)).toEqual(['work'])
   })
 })
 
@@ -395,7 +413,7 @@ it('is refused where overlayfs does not take the filesystem of the upper', () =>
         ),
       }),
     )
-    expect(fs.readdirSync(path.join(inner.work, 'work'))).toEqual([])
+    expect(fs.readdirSync(inner.work)).toEqual(['work'])
     inner.open({}).close()
   } finally {
     umount(at('over'))
