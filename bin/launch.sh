@@ -29,7 +29,11 @@ ask_host() {
     trap 'answered=yes' USR1
     # The signal ends a wait, so what is waited for has to be there before the host is asked.
     sleep 1 >/dev/null 2>&1 &
-    { printf '%s\0' "$PWD" "$@" >"$call" && echo $$ >"$host"; } 2>/dev/null || continue
+    { printf '%s\0' "$PWD" "$@" >"$call" && echo $$ >"$host"; } 2>/dev/null || {
+      kill $! 2>/dev/null
+      rm -f "$call"
+      continue
+    }
     while [ -z "$answered" ]; do
       wait $!
       [ -z "$answered" ] && [ "$host" -ef "$calls" ] && [ $((seconds += 1)) -lt 60 ] || break

@@ -5,6 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { waitReadable } from '../../src/sys/device.js'
 import { COMMAND, type Ran, run } from '../support/command.js'
 import { command, environment, type Identity, scratch } from '../support/identity.js'
 import { discard } from '../support/mounts.js'
@@ -197,9 +198,17 @@ describe.each(['root', 'plain'] as const)('a host of %s', (as) => {
       return spawn(file, words, { env: p.env, stdio: ['ignore', 'ignore', 'pipe'] })
     }
     const called = (by: ChildProcess) => fs.existsSync(path.join(p.calls, `call-${by.pid}`))
+    // Who has only written its call down finds no host where that one ends, and mounts by itself.
+    const asked = () => {
+      const fifo = fs.readdirSync(p.calls).find((name) => name.startsWith(`${host.pid}.`)) ?? ''
+      const fd = fs.openSync(path.join(p.calls, fifo), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+      const held = waitReadable(fd, 0) > 0
+      fs.closeSync(fd)
+      return held
+    }
     host.kill('SIGSTOP')
     const killed = ask()
-    await until('it has asked', () => called(killed))
+    await until('it has asked', asked)
     killed.kill('SIGKILL')
     await once(killed, 'exit')
     host.kill('SIGCONT')
@@ -213,7 +222,7 @@ describe.each(['root', 'plain'] as const)('a host of %s', (as) => {
     waiting.stderr?.on('data', (text) => {
       said += text
     })
-    await until('it has asked', () => called(waiting))
+    await until('it has asked', asked)
     const gone = once(host, 'exit')
     host.kill('SIGKILL')
     await gone
