@@ -26,8 +26,8 @@ const SETTINGS = {
 } as const
 
 export class Shadow {
-  /** Files that it has copied, by path in the lower: it shows the copies from then on, whatever becomes of them. */
-  private readonly copied = new Set<Name>()
+  /** Files that are lent, by path in the lower, and those it has copied: it shows the copies from then on, whatever becomes of them. */
+  private readonly taken = new Set<Name>()
 
   private constructor(
     private readonly workdir: Workdir,
@@ -63,24 +63,26 @@ export class Shadow {
   }
 
   /**
-   * Lends a file of the lower.
+   * Lends a file of the lower, to one node at a time: a reset shows the lower's anew while somebody has the removed one open.
    *
    * @param attr of the file, on disk
    * @returns undefined where it cannot, or shows another file
    */
   lend(path: Name, attr: Attr): Lent | undefined {
-    if (this.copied.has(path)) return undefined
+    if (this.taken.has(path)) return undefined
     const fd = openBeneath(this.root, path, O_RDONLY)
     if (fd < 0) return undefined
-    if (stat(fd, seen) >= 0 && seen.ino === attr.ino && seen.size === attr.size)
+    if (stat(fd, seen) >= 0 && seen.ino === attr.ino && seen.size === attr.size) {
+      this.taken.add(path)
       return new Lent(this, path, fd)
+    }
     close(fd)
     return undefined
   }
 
-  /** A copy has been made: it is there under the path of its lower file. */
-  hasCopied(path: Name): void {
-    this.copied.add(path)
+  /** A file that was lent has not been copied: it may be lent again. */
+  takeBack(path: Name): void {
+    this.taken.delete(path)
   }
 
   /** Links a copy to where it is wanted. */
@@ -138,7 +140,6 @@ export class Lent {
     this.copying = undefined
     if (r < 0) return r
     this.copied = true
-    this.shadow.hasCopied(this.path)
     return this.shadow.link(this.path, dirfd, name)
   }
 
@@ -154,6 +155,7 @@ export class Lent {
 
   end(): void {
     this.settle()
+    if (!this.copied) this.shadow.takeBack(this.path)
     close(this.fd)
   }
 }

@@ -76,6 +76,9 @@ function park(): { jobs: Job[]; work: () => Result } {
 const chmodOf = (node: NodeId): Result =>
   c.fs.setattr(c.caller, node, NO_FH, Object.assign(new SetAttr(), { mode: 0o600 }), new Attr())
 
+/** Overwrites the beginning of a file. */
+const rewrite = (name: string): void => c.with(name, O_WRONLY, (f) => c.pwrite(f, 'new'))
+
 const lends = (name: string): boolean => {
   const reader = new Reader(name)
   reader.close()
@@ -105,7 +108,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     // One of the upper is handed over as it is.
     const reader = new Reader('raised')
     expect(reader.lent).toBe(true)
-    c.with('raised', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('raised')
     expect(reader.read(4)).toBe('newo')
     reader.close()
   })
@@ -114,7 +117,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     start({ kernelOptions: ['noatime'] })
     const reader = new Reader('large')
     expect(reader.lent).toBe(true)
-    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('large')
     fs.utimesSync(path.join(s.upper, 'large'), 1, 2)
     expect(reader.read(4)).toBe('newo')
     expect(fs.statSync(path.join(s.upper, 'large')).atimeMs).toBe(1000)
@@ -164,7 +167,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     'linked and written': {
       change: () => {
         c.link('large', 'second')
-        c.with('second', O_WRONLY, (f) => c.pwrite(f, 'new'))
+        rewrite('second')
       },
       shows: 'newo',
       size: LARGE,
@@ -172,7 +175,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     'given another mode and written': {
       change: () => {
         c.chmod('large', 0o600)
-        c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+        rewrite('large')
       },
       shows: 'newo',
       size: LARGE,
@@ -180,7 +183,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     'renamed and written': {
       change: () => {
         c.rename('large', 'moved')
-        c.with('moved', O_WRONLY, (f) => c.pwrite(f, 'new'))
+        rewrite('moved')
       },
       shows: 'newo',
       size: LARGE,
@@ -342,7 +345,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     expect(reader.lent).toBe(false)
     expect(helper.work()).toBe(0)
     expect(chmod()).toBe(0)
-    c.with('huge', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('huge')
     expect(reader.read(4)).toBe('newo')
     reader.close()
   })
@@ -350,7 +353,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
   it('shows the lower again once changes have been dropped', () => {
     start({ ephemeral: true, upper: undefined, work: undefined } as unknown as Partial<MountInput>)
     const reader = new Reader('large')
-    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('large')
     expect(c.fs.reset?.()).toBe(1)
     expect(reader.read(4)).toBe('newo')
     const again = new Reader('large')
@@ -364,7 +367,7 @@ describe('a file of a lower that the kernel reads by itself', () => {
     file('d/f')
     start()
     new Reader('d/f')
-    c.with('d/f', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('d/f')
     new Reader('large')
     const mountpoint = path.join(s.dir, 'mnt')
     fs.mkdirSync(mountpoint)
@@ -379,13 +382,26 @@ describe('a file of a lower that the kernel reads by itself', () => {
     expect(fs.readdirSync(path.join(s.dir, 'crashed'))).toEqual(['work'])
   })
 
+  it('is lent to one node at a time: who has a removed one open sees nothing of what a reset brings back', () => {
+    start({ ephemeral: true, upper: undefined, work: undefined } as unknown as Partial<MountInput>)
+    const removed = new Reader('large')
+    c.unlink('large')
+    expect(c.fs.reset?.()).toBe(0)
+    const again = new Reader('large')
+    expect([removed.lent, again.lent]).toEqual([true, false])
+    rewrite('large')
+    expect([removed.read(4), again.read(4)]).toEqual(['oooo', 'newo'])
+    again.close()
+    removed.close()
+  })
+
   it('leaves nothing behind: no node, no descriptor, nothing in the workdir', () => {
     const before = fs.readdirSync('/proc/self/fd').length
     start()
     const nodes = c.status('nodes')
     const descriptors = fs.readdirSync('/proc/self/fd').length
     const reader = new Reader('large')
-    c.with('large', O_WRONLY, (f) => c.pwrite(f, 'new'))
+    rewrite('large')
     reader.close()
     c.forgetAll()
     expect(c.status('nodes')).toBe(nodes)
