@@ -87,23 +87,16 @@ function buildFile(
   temporary: Name,
   data: CopyUpData,
 ): Result {
-  const { lent } = node
-  let r: Result = 0
-  if (lent !== undefined && node.copying === undefined) {
-    r = lent.copyTo(core.helpers, workdir.fd, temporary)
-    if (r < 0) return r
-  }
-  const creates = lent === undefined ? O_CREAT | O_EXCL : 0
-  const to = node.copying?.to ?? open(workdir.fd, temporary, creates | O_RDWR | O_NOFOLLOW, 0o600)
+  const to = begin(core, workdir, node, temporary)
   if (to < 0) return to
-  if (lent !== undefined) r = dropStrange(node.container.layer, core.stack.upper as Layer, to)
+  let r: Result = 0
   const below =
-    data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0 && lent === undefined
+    data === 'meta' && core.policy.metacopy && source.size > 0 && name.length > 0 && node.lent === undefined
   const whole = data !== 'none' && !below && source.size > 0
-  if (r >= 0 && below) {
+  if (below) {
     r = ftruncate(to, source.size)
     if (r >= 0) r = markMetacopy(to, '')
-  } else if (r >= 0 && whole) {
+  } else if (whole) {
     r = fill(core, node, from, name, to, temporary)
     if (r === PARKED) return r
   }
@@ -111,6 +104,20 @@ function buildFile(
   if (r >= 0)
     r = copyMetadata(node.container.layer, from, name, source, core.stack.upper, workdir.fd, temporary)
   if (r >= 0) node.dataBelow = below
+  close(to)
+  return r
+}
+
+/** A descriptor of the copy to be built: of a new file; or of the one that overlayfs makes where the kernel reads by way of it. */
+function begin(core: Core, workdir: Workdir, node: Node, temporary: Name): Result {
+  const { lent, copying } = node
+  if (copying !== undefined) return copying.to
+  if (lent === undefined) return open(workdir.fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600)
+  let r = lent.copyTo(core.helpers, workdir.fd, temporary)
+  const to = r < 0 ? r : open(workdir.fd, temporary, O_RDWR | O_NOFOLLOW)
+  if (to < 0) return to
+  r = dropStrange(node.container.layer, core.stack.upper as Layer, to)
+  if (r >= 0) return to
   close(to)
   return r
 }
